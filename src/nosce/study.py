@@ -180,6 +180,8 @@ class Study:
     notes: tuple[str, ...] = ()  # sentences that plan, run and page say, e.g. which claims are left out and why
     conclusion: ArmConclusion | None = None  # how the verdicts answer the question in one sentence
     disclosures: tuple[Disclosure, ...] = ()  # what was chosen after which readings; page, table and JSON say it
+    headline: tuple[str, ...] = ()  # ids or patterns of the claims that answer the question, the most telling first
+    lead_figure: str = ""  # id of the figure that carries the answer; "": the best for the first claim of the answer
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
     exploratory_seeds: tuple[int, ...] = ()  # seeds that were read while claims were made; the others confirm them
 

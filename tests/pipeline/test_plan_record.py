@@ -14,6 +14,7 @@ from nosce.cli import app
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
+from nosce.pipeline.results_json import results_json
 from nosce.store import files
 from nosce.store.disclosure import Disclosure
 from nosce.store.store import Store
@@ -147,7 +148,7 @@ def test_disclosures_come_back_from_the_record_and_are_told(store, record):
     replace(record, disclosures=(after,)).save(store)
     (found,) = PlanRecord.load_finished(store)
     assert found.disclosures == (after,)
-    shown = RunResults.load(store, found).to_json()
+    shown = results_json(RunResults.load(store, found))
     assert shown["disclosures"] == [asdict(after) | {"claims": ("sums-*",)}]
     told = CliRunner().invoke(app, ["show", found.study, "--store", str(store.root)])
     assert after.sentence in " ".join(told.stdout.split())

@@ -20,6 +20,7 @@ from nosce.pipeline import site
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunProvenance, RunResults
+from nosce.pipeline.results_json import results_json
 from nosce.pipeline.site import study_page, write_site
 from nosce.records import read_table
 from nosce.store.store import StepRecord, Store
@@ -114,7 +115,7 @@ def test_the_record_of_each_step_is_read_once(store, record, tmp_path, monkeypat
 def test_the_page_the_table_and_the_json_say_the_same(store, record):
     """All three come from one object; the JSON keeps the keys of `nosce show --json`."""
     results = RunResults.load(store, record)
-    page, shown = study_page(results), results.to_json()
+    page, shown = study_page(results), results_json(results)
 
     assert [claim["id"] for claim in shown["claims"]] == [verdict.id for verdict in page.verdicts]
     assert page.figures == results.figures
@@ -197,7 +198,7 @@ def test_a_step_of_changed_code_is_stale_and_says_why(store, record):
 
     assert list(results.stale_steps) == [name]
     assert "nosce.gone" in results.stale_steps[name]
-    assert results.to_json()["provenance"]["stale"] == results.stale_steps
+    assert results_json(results)["provenance"]["stale"] == results.stale_steps
     assert f"1 of {len(record.steps)} steps are stale, e.g. {name}" in " ".join(shown.output.split())
 
 

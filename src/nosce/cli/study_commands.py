@@ -132,7 +132,9 @@ def show(
         _show_item(results, item, json_=json_)
         return
     if json_:
-        print_json(results.to_json())
+        from nosce.pipeline.results_json import results_json
+
+        print_json(results_json(results))
         return
     from nosce.pipeline.run import print_claims
 

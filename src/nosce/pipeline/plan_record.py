@@ -67,6 +67,8 @@ class PlanRecord:
         settings: The settings of the variant, each `key=value`.
         notes: Sentences on what was found in a user's files.
         disclosures: What the study says was chosen after which readings.
+        headline: Ids or patterns of the claims that answer the question, the most telling first.
+        lead_figure: Id of the figure that carries the answer; "" where the study names none.
     """
 
     study: str
@@ -88,6 +90,8 @@ class PlanRecord:
     settings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     disclosures: tuple[Disclosure, ...] = ()
+    headline: tuple[str, ...] = ()
+    lead_figure: str = ""
 
     @classmethod
     def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
@@ -114,6 +118,8 @@ class PlanRecord:
             settings=request.settings,
             notes=study.notes,
             disclosures=study.disclosures,
+            headline=study.headline,
+            lead_figure=study.lead_figure,
         )
 
     @property

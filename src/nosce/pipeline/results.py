@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -293,13 +293,18 @@ class RunResults:
         return claim_outlooks(self.plan, self.looks, read_records(self.folder, "prices.parquet", ClaimPrice), seconds)
 
     @cached_property
+    def exploratory(self) -> Mapping[str, Verdict]:
+        """The verdict on each claim by exploratory seeds, by id; {} where no other seeds confirm them."""
+        return {verdict.id: verdict for verdict in read_records(self.folder, "exploratory.parquet", Verdict)}
+
+    @cached_property
     def halves(self) -> SeedHalves | None:
         """The verdicts by exploratory seeds beside these; None where no exploratory seed was run, or no other."""
         spec = self.plan.steps[self.plan.estimates].description["spec"]
         seeds = spec.get("exploratory_seeds") if isinstance(spec, dict) else None
-        seen = read_records(self.folder, "exploratory.parquet", Verdict)
-        if not seen or not isinstance(seeds, list):
+        if not self.exploratory or not isinstance(seeds, list):
             return None
+        seen = [*self.exploratory.values()]
         return SeedHalves.of(seen, self.verdicts, self.ages, [int(str(seed)) for seed in seeds], self.plan.seeds)
 
     @cached_property
@@ -370,53 +375,6 @@ class RunResults:
                 choices_changed=pl.col("choices").sum(),
             )
         )
-
-    def to_json(self) -> dict[str, Json]:
-        """The object that `nosce show --json` prints and `show.json` holds: claims with verdicts, and provenance."""
-        return {
-            "study": self.plan.study,
-            "scale": self.plan.scale,
-            "variant": self.plan.variant,
-            "title": self.plan.title,
-            "question": self.plan.question,
-            "paper": self.plan.paper,
-            "seeds": list(self.plan.seeds),
-            "arms": list(self.plan.arms),
-            "part": self.plan.part or None,
-            **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
-            **({"conclusion": self.conclusion} if self.conclusion else {}),
-            **({"disclosures": [asdict(one) for one in self.plan.disclosures]} if self.plan.disclosures else {}),
-            **({"halves": self.halves.to_json()} if self.halves else {}),
-            "claims": [self._claim_json(verdict) for verdict in self.verdicts],
-            "provenance": self._provenance_json(),
-        }
-
-    def _claim_json(self, verdict: Verdict) -> dict[str, Json]:
-        outlook, alone = self.outlooks.get(verdict.id, ClaimOutlook()), verdict.is_of_one_model
-        age = self._age_json(verdict.id)
-        return {**asdict(verdict), "this_model_alone": alone, "age": age, **outlook.to_json()}
-
-    def _age_json(self, claim: str) -> dict[str, Json]:
-        return self.ages.get(claim, ClaimAge(status="unknown")).to_json()
-
-    def _provenance_json(self) -> dict[str, Json]:
-        provenance = self.provenance
-        threads = provenance.threads
-        return {
-            "commit": provenance.commit,
-            "dirty": provenance.dirty,
-            "versions": None if provenance.versions is None else {**provenance.versions},
-            "device": provenance.device,
-            "processor": provenance.processor,
-            "cores": provenance.cores,
-            "threads": [*threads] if isinstance(threads, list) else threads,
-            "made": provenance.finished_at,
-            "peak_memory_mib": provenance.peak_memory_mib,
-            "core_minutes": round(provenance.core_minutes, 2),
-            "steps": provenance.n_steps,
-            "stale": {**self.stale_steps},
-            "command": provenance.command,
-        }
 
     def _read_json(self, name: str) -> list[JsonObject]:
         return list(json.loads((self.folder / name).read_text(encoding="utf-8")))

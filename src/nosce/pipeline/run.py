@@ -22,6 +22,7 @@ from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
+from nosce.pipeline.results_json import results_json
 from nosce.pipeline.scheduler import RunSummary, WorkerPool, pending_steps, run_plan
 from nosce.pipeline.size_check import TRUNCATED_LAYERS, check_size
 from nosce.pipeline.step import Step
@@ -162,7 +163,7 @@ def _print_stale(stale: Sequence[str], command: str, console: Console) -> None:
 def print_results(results: RunResults, console: Console, *, json_: bool) -> None:
     """Print the claims, or with `json_` the JSON object on stdout."""
     if json_:
-        sys.stdout.write(json_text(results.to_json()) + "\n")
+        sys.stdout.write(json_text(results_json(results)) + "\n")
     else:
         print_claims(results, console)
 

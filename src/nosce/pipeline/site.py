@@ -6,20 +6,28 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 
+from nosce.analysis.answer import derive_answer
 from nosce.analysis.render.figure import figure_svg
+from nosce.analysis.render.forest import ClaimRule
 from nosce.analysis.render.html import StudyPage, render_study_page
+from nosce.analysis.stats.paired import Direction
 from nosce.errors import DataError, UsageError
+from nosce.pipeline.claim_log import planned_versions
+from nosce.pipeline.figure_claims import claims_of_figures, lead_figure
 from nosce.pipeline.index_page import render_index
 from nosce.pipeline.items.page import write_items_page
 from nosce.pipeline.ledger import folder_rows
+from nosce.pipeline.method_lines import method_lines
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.published_readings import check_readings_size, write_readings_folder
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
+from nosce.pipeline.results_json import results_json
 from nosce.store.files import warn_skipped
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
@@ -52,7 +60,6 @@ def write_site(store: Store, folder: Path, *, readings: bool = False) -> Path:
         for results in loaded:
             page_folder = folder / results.plan.study / scale_folder(results.plan)
             write_results(results, page_folder)
-            write_items_page(results, page_folder)
             if readings:
                 write_readings_folder(results, page_folder)
         write_index(folder)
@@ -91,13 +98,17 @@ def scale_folder(plan: PlanRecord) -> str:
 
 
 def write_results(results: RunResults, folder: Path) -> None:
-    """Write all that a finished plan shows without its readings: its page, figures and numbers."""
-    write_page(folder, study_page(results), results.to_json())
+    """Write all that a finished plan shows but a table of all readings: its page, its items, figures and numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = replace(study_page(results), items=write_items_page(results, folder))
+    write_page(folder, page, results_json(results))
 
 
 def study_page(results: RunResults) -> StudyPage:
     """The page of a finished plan."""
     plan = results.plan
+    answer = derive_answer(results.verdicts, plan.headline, results.conclusion)
+    shown = [figure.id for figure in results.figures if figure.rows["value"].count()]
     return StudyPage(
         study=plan.study,
         title=plan.title,
@@ -119,7 +130,26 @@ def study_page(results: RunResults) -> StudyPage:
         conclusion=results.conclusion,
         ages={claim: age.details for claim, age in results.ages.items()},
         details={claim: outlook.details for claim, outlook in results.outlooks.items()},
+        rules=claim_rules(plan),
+        exploratory=results.exploratory,
+        halves_notice=results.halves.sentence if results.halves else "",
+        headline=plan.headline,
+        lead_figure=lead_figure(plan, answer.claims, shown) if answer.is_decided else "",
+        figure_claims={name: served.claims for name, served in claims_of_figures(plan).items()},
+        method=[(line.name, line.here, line.paper) for line in method_lines(plan)],
     )
+
+
+def claim_rules(plan: PlanRecord) -> dict[str, ClaimRule]:
+    """The rule of each claim of a plan as numbers, by id; a record without them, e.g. a damaged one, has none."""
+    rules = {}
+    for version in planned_versions(plan, {}):
+        threshold, direction = version.description.get("threshold"), version.description.get("direction", "above")
+        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        known = next((one for one in get_args(Direction) if one == direction), None)
+        if is_number and known is not None:
+            rules[version.id] = ClaimRule(threshold=float(str(threshold)), direction=known)
+    return rules
 
 
 def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:

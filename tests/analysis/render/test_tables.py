@@ -71,7 +71,7 @@ def test_the_verdict_is_a_word_without_colour(word, width):
 
     assert word in plain
     assert "\x1b[3" not in plain
-    assert {"holds": "32m", "fails": "31m", "undecided": "33m"}[word] in printed(
+    assert {"holds": "36m", "fails": "33m", "undecided": "90m"}[word] in printed(
         table, width, force_terminal=True, color_system="standard", no_color=False, _environ={}
     )
 

@@ -75,8 +75,16 @@ def set_tick_labels(axes: Axes, names: list[str], tilted: bool, *, hidden: bool)
 
 def label_canvas(canvas: Canvas, figure: FigureData) -> None:
     """Write the words along both axes, once for all panels."""
-    canvas.supxlabel(printable_text(figure.x_label), fontsize=9)
-    canvas.supylabel(printable_text(figure.y_label), fontsize=9)
+    width, height = canvas.get_size_inches() * 72
+    canvas.supxlabel(wrapped(printable_text(figure.x_label), int(width / CHAR_WIDTH)), fontsize=9)
+    label = printable_text(figure.y_label) + (" (points)" if shows_differences(figure) else "")
+    canvas.supylabel(wrapped(label, int(height / CHAR_WIDTH)), fontsize=9)
+
+
+def shows_differences(figure: FigureData) -> bool:
+    """Whether shares are shown of which one is below zero: these are differences, whose unit is points and not %."""
+    smallest = figure.rows["value"].min()
+    return figure.unit == "share" and isinstance(smallest, float) and smallest < 0
 
 
 def format_x_axis(axes: Axes, rows: list[DrawnRow], scale: str) -> None:
@@ -95,7 +103,8 @@ def format_y_axis(axes: Axes, rows: list[DrawnRow], figure: FigureData, *, few_t
     """The shared y axis: of shares and bars it starts at zero and ends at a round number."""
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if few_ticks else 5, steps=[1, 2, 2.5, 5, 10]))
     share = figure.unit == "share"
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %" if share else _short_number(v)))
+    sign = "" if shows_differences(figure) else " %"
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}{sign}" if share else _short_number(v)))
     known = [row[name] for row in rows for name in ("value", "low", "high") if row[name] is not None]
     if not share and (figure.kind == "curves" or not known):
         return

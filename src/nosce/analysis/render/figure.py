@@ -176,3 +176,16 @@ def figure_svg(figure: FigureData) -> str:
 
     text: str = render_svg(figure)
     return text
+
+
+def page_svg(figure: FigureData, *, narrow: bool = False) -> str:
+    """The figure as SVG text for a page: letters as text, and colours that follow a dark screen.
+
+    Args:
+        figure: The figure.
+        narrow: Draw it anew for a screen of 390 pixels: fewer panels side by side, the same size of letters.
+    """
+    from nosce.analysis.render.svg import FIGURE_WIDTH, NARROW_WIDTH, render_svg
+
+    text: str = render_svg(figure, width=NARROW_WIDTH if narrow else FIGURE_WIDTH, for_page=True)
+    return text

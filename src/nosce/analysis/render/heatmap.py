@@ -11,24 +11,24 @@ from matplotlib.patches import Rectangle
 from nosce.analysis.render.axes import DrawnRow, label_canvas, rows_by_panel, wrapped
 from nosce.analysis.render.figure import FigureData
 
-MATRIX_WIDTH, CELL_HEIGHT = 576.0, 21.0  # points: of the figure, and a cell's height
+CELL_HEIGHT, MIN_MATRIX_WIDTH = 21.0, 190.0  # points: of a cell, and of a panel
 FULL_CELL_COLOR = (0.0, 0x72 / 255, 0xB2 / 255)  # the first of the curves' colours
-CELL_TEXT_COLOR = "#222222"
+CELL_TEXT_COLOR = "#1c1c1c"  # not the ink of other texts, which is light on a dark screen; a cell keeps its colour
 
 
-def draw_matrices(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
+def draw_matrices(figure: FigureData, rows: list[DrawnRow], width: float) -> Canvas:
     """One matrix a panel; the first group stands at the bottom. Cells without a value are left out."""
     panels = rows_by_panel(rows)
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    n_columns = min(3, len(panels))
+    n_columns = min(3, max(1, int(width // MIN_MATRIX_WIDTH)), len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
     height = n_rows * (len(groups) * CELL_HEIGHT + 38) + 30
-    canvas = Canvas(figsize=(MATRIX_WIDTH / 72, height / 72), layout="constrained")
+    canvas = Canvas(figsize=(width / 72, height / 72), layout="constrained")
     grid = canvas.subplots(n_rows, n_columns, squeeze=False, sharey=True)
     for spare in grid.flat[len(panels) :]:
         spare.remove()
     for axes, (panel, panel_rows) in zip(grid.flat, panels.items(), strict=False):
-        axes.set_title(wrapped(panel, int(MATRIX_WIDTH / n_columns / 6)))
+        axes.set_title(wrapped(panel, int(width / n_columns / 6)))
         axes.grid(visible=False)
         ticks = sorted({(row["x"], row["tick"]) for row in panel_rows})
         column_of_tick = {tick: number for number, tick in enumerate(ticks)}

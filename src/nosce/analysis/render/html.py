@@ -13,17 +13,10 @@ from dataclasses import dataclass, field
 import jinja2
 import polars as pl
 
-from nosce.analysis.render.figure import FigureData, figure_svg
-from nosce.analysis.render.tables import (
-    ONE_MODEL,
-    VERDICT_SIGNS,
-    estimate_text,
-    format_value,
-    paper_value_text,
-    preconditions_text,
-    sample_size_text,
-    tally_text,
-)
+from nosce.analysis.answer import derive_answer
+from nosce.analysis.render.figure import FigureData, page_svg
+from nosce.analysis.render.forest import SIGNS, ClaimRule, ForestRow, forest_rows
+from nosce.analysis.render.tables import ONE_MODEL, format_value, preconditions_text, tally_text
 from nosce.records import Verdict, Walkthrough
 from nosce.store.disclosure import Disclosure
 
@@ -55,6 +48,14 @@ class StudyPage:
     part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
     ages: Mapping[str, str] = field(default_factory=dict)  # by the claim's id: when it was written beside the readings
     details: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by the claim's id: a word, a text
+    rules: Mapping[str, ClaimRule] = field(default_factory=dict)  # by the claim's id: its threshold as a number
+    exploratory: Mapping[str, Verdict] = field(default_factory=dict)  # by the claim's id: by exploratory seeds
+    halves_notice: str = ""  # how the exploratory and the confirmatory half agree, in a sentence
+    headline: tuple[str, ...] = ()  # ids or patterns of the claims that answer the question
+    lead_figure: str = ""  # id of the figure that carries the answer; "" shows none at the top
+    figure_claims: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by the figure's id: claims it serves
+    method: Sequence[tuple[str, str, str]] = ()  # a size, its value in this run, and in the paper or ""
+    items: str = ""  # where one item can be read, relative to the page; "" where nothing is to be read
 
 
 @dataclass(frozen=True)
@@ -78,26 +79,60 @@ class _Grid:
 
 def render_study_page(page: StudyPage) -> str:
     """The page of a study as HTML; equal pages give equal text."""
+    rows = forest_rows(page.verdicts, page.rules, page.exploratory)
+    places = {row.id: number for number, row in enumerate(rows, 1)}
+    figures = [_placed_figure(page, figure, places) for figure in page.figures]
     states = [step["state"] for step in page.steps]
     return (
         page_templates()
         .get_template("study.html")
         .render(
             page=page,
-            tally=tally_text(page.verdicts),
+            answer=derive_answer(page.verdicts, page.headline, page.conclusion),
+            rows=rows,
+            tally=_tally_bar(rows),
+            counts=tally_text(page.verdicts),
+            open_rows=[row for row in rows if row.word in ("undecided", "not judged")],
+            places=places,
             stale=states.count("stale"),
             missing=states.count("missing"),
-            figures=[figure_context(figure) for figure in page.figures],
+            lead=next((figure for figure in figures if figure["id"] == page.lead_figure), None),
+            sections=_figure_sections(figures),
             guards=_text_grid("Guards", ("guard", "found", "verdict"), page.guards),
             tables=[_grid(*table) for table in page.tables],
-            signs=VERDICT_SIGNS,
+            signs=SIGNS,
             one_model=ONE_MODEL,
             preconditions=preconditions_text(page.verdicts),
-            here=estimate_text,
-            paper=paper_value_text,
-            counted=sample_size_text,
         )
     )
+
+
+def _tally_bar(rows: Sequence[ForestRow]) -> list[tuple[str, str, int, float, float]]:
+    """Word, sign, number, and from where to where it reaches in percent, of each verdict that occurs."""
+    bar: list[tuple[str, str, int, float, float]] = []
+    at = 0.0
+    for word, sign in SIGNS.items():
+        count = sum(row.word == word for row in rows)
+        if count:
+            width = 100 * count / len(rows)
+            bar.append((word, sign, count, round(at, 3), round(width, 3)))
+            at += width
+    return bar
+
+
+def _placed_figure(page: StudyPage, figure: FigureData, places: Mapping[str, int]) -> dict[str, object]:
+    """A figure as the template shows it, with the claims that it serves in the order of the page."""
+    served = [claim for claim in page.figure_claims.get(figure.id, ()) if claim in places]
+    return {**figure_context(figure), "id": figure.id, "claims": sorted(served, key=lambda claim: places[claim])}
+
+
+def _figure_sections(figures: Sequence[dict[str, object]]) -> list[tuple[str, list[dict[str, object]]]]:
+    """The figures under a heading each: those behind a claim, and those beside the claims."""
+    behind = [figure for figure in figures if figure["claims"]]
+    beside = [figure for figure in figures if not figure["claims"]]
+    if not behind:
+        return [("", beside)] if beside else []
+    return [("Behind the claims", behind), *([("Beside the claims", beside)] if beside else [])]
 
 
 def page_templates() -> jinja2.Environment:
@@ -126,7 +161,8 @@ def figure_context(figure: FigureData) -> dict[str, object]:
         "title": figure.title,
         "caption": figure.caption,
         "alt": f"{alt}. The numbers stand in the table below.",
-        "base64": base64.b64encode(figure_svg(figure).encode()).decode(),
+        "base64": base64.b64encode(page_svg(figure).encode()).decode(),
+        "narrow": base64.b64encode(page_svg(figure, narrow=True).encode()).decode(),
         "table": _grid(f"Numbers of {figure.title}", "", table),
     }
 

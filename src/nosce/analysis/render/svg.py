@@ -36,12 +36,13 @@ from nosce.analysis.render.axes import (
 )
 from nosce.analysis.render.figure import FigureData
 from nosce.analysis.render.heatmap import draw_matrices
+from nosce.analysis.render.palette import DARK_SCREEN_STYLE, FAINT, GRID, INK, SERIES
 
-# Okabe and Ito 2008, without black (the baseline) and with yellow last, as it is weak on white.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+PALETTE = SERIES
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, FAINT, GRID = "#222222", "#767676", "#e2e2e2"
-FIGURE_WIDTH, Y_AXIS_WIDTH = 576.0, 60.0  # of the figure, and what of it the y axis takes
+FIGURE_WIDTH, NARROW_WIDTH = 576.0, 270.0  # of the figure, and of one that is drawn anew for a telephone
+Y_AXIS_WIDTH = 60.0  # what of the width the y axis takes
+MIN_PANEL_WIDTH, LEGEND_CHAR_WIDTH = 140.0, 5.6  # of a panel of curves, and of a letter of the legend in the mean
 MAX_BAR_WIDTH = 40.0  # no bar is wider, however few there are
 DrawingStyle = dict[str, Any]  # keyword arguments of matplotlib, which take values of many types
 BASELINE_STYLE: DrawingStyle = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
@@ -58,6 +59,7 @@ RC_PARAMS: DrawingStyle = {
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,  # a $ is a $
+    "axes.facecolor": "none",
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
@@ -85,19 +87,22 @@ RC_PARAMS: DrawingStyle = {
 PNG_DPI = 144  # two pixels a point
 
 
-def render_svg(figure: FigureData) -> str:
-    """The figure as SVG text; see `nosce.analysis.render.figure.figure_svg`."""
+def render_svg(figure: FigureData, *, width: float = FIGURE_WIDTH, for_page: bool = False) -> str:
+    """The figure as SVG text; see `nosce.analysis.render.figure.figure_svg` and `page_svg`."""
     metadata = {"Date": None, "Creator": None, "Type": None, "Title": printable_text(figure.title)}
-    svg = _rendered(figure, "svg", metadata).decode()
-    return re.sub(r"<!DOCTYPE[^>]*>\n", "", svg)  # it names a file on the network
+    svg = _rendered(figure, "svg", metadata, width, outlines=not for_page).decode()
+    svg = re.sub(r"<!DOCTYPE[^>]*>\n", "", svg)  # it names a file on the network
+    return svg.replace("<defs>", f"<style>{DARK_SCREEN_STYLE}</style>\n <defs>", 1) if for_page else svg
 
 
 def render_png(figure: FigureData, software: str) -> bytes:
     """The figure as PNG, with the program that made it in its metadata."""
-    return _rendered(figure, "png", {"Software": software})
+    return _rendered(figure, "png", {"Software": software}, FIGURE_WIDTH)
 
 
-def _rendered(figure: FigureData, format_: str, metadata: Mapping[str, str | None]) -> bytes:
+def _rendered(
+    figure: FigureData, format_: str, metadata: Mapping[str, str | None], width: float, *, outlines: bool = True
+) -> bytes:
     text = ("panel", "group", "tick")
     rows = [{**row, **{name: printable_text(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
     words = printable_text(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)
@@ -106,23 +111,24 @@ def _rendered(figure: FigureData, format_: str, metadata: Mapping[str, str | Non
         matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
         # Outlines look the same everywhere; letters that the font lacks are left to the viewer's fonts.
         font_chars = get_font(findfont("DejaVu Sans")).get_charmap()
-        font_type = "path" if set(map(ord, words)) <= set(font_chars) else "none"
+        font_type = "path" if outlines and set(map(ord, words)) <= set(font_chars) else "none"
         settings: Any = {**RC_PARAMS, "svg.fonttype": font_type}  # matplotlib wants its own literal names as keys
         matplotlib.rcParams.update(settings)
         buffer = io.BytesIO()
-        canvas = draw_matrices(figure, rows) if figure.kind == "matrix" else _draw_panels(figure, rows)
+        draw = draw_matrices if figure.kind == "matrix" else _draw_panels
+        canvas = draw(figure, rows, width)
         canvas.savefig(buffer, format=format_, metadata=metadata, dpi=PNG_DPI if format_ == "png" else "figure")
     return buffer.getvalue()
 
 
-def _draw_panels(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
+def _draw_panels(figure: FigureData, rows: list[DrawnRow], width: float) -> Canvas:
     panels = rows_by_panel(rows)
     groups = list(dict.fromkeys(row["group"] for row in rows if not row["baseline"]))
     bars = figure.kind == "bars"
-    max_columns = _max_panel_columns(list(panels.values())) if bars else min(4, len(panels))
+    max_columns = _max_panel_columns(list(panels.values()), width, bars=bars)
     n_rows = math.ceil(len(panels) / max_columns)
     n_columns = math.ceil(len(panels) / n_rows)
-    panel_width = (FIGURE_WIDTH - Y_AXIS_WIDTH) / n_columns
+    panel_width = (width - Y_AXIS_WIDTH) / n_columns
 
     ticks = [_ticks(inside) for inside in panels.values()]
     names = [fitted_tick_labels([tick for _, tick in here], panel_width) for here in ticks]
@@ -131,11 +137,11 @@ def _draw_panels(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
     axes_height = 190.0 if n_rows == 1 else 120.0 if n_rows < 4 else 95.0  # of the axes alone
     titles = [wrapped(panel, int(panel_width / 6)) for panel in panels]
     title_height = 6.0 + 13 * max(title.count("\n") + bool(title) for title in titles)
-    legend, legend_columns = _legend(figure, rows, groups)
+    legend, legend_columns = _legend(figure, rows, groups, width)
     legend_height = 15 * math.ceil(len(legend) / legend_columns) * max(map(_line_count, legend), default=1)
     height = n_rows * (axes_height + title_height) + (1 if shared else n_rows) * tick_height + legend_height + 34
 
-    canvas = Canvas(figsize=(FIGURE_WIDTH / 72, height / 72), layout="constrained")
+    canvas = Canvas(figsize=(width / 72, height / 72), layout="constrained")
     grid = canvas.subplots(n_rows, n_columns, sharey=figure.y_scales == "shared", squeeze=False)
     for spare in grid.flat[len(panels) :]:
         spare.remove()
@@ -163,11 +169,13 @@ def _ticks(rows: list[DrawnRow]) -> list[tuple[float, str]]:
     return sorted({(row["x"], row["tick"]) for row in rows if row["x"] is not None})
 
 
-def _max_panel_columns(panels: list[list[DrawnRow]]) -> int:
-    """How many panels of bars fit side by side before the bars get too thin to see."""
-    bars = max(sum(not row["baseline"] for row in rows) for rows in panels)
+def _max_panel_columns(panels: list[list[DrawnRow]], width: float, *, bars: bool) -> int:
+    """How many panels fit side by side before bars get too thin to see, or curves too narrow to follow."""
+    if not bars:
+        return max(1, min(4, int(width // MIN_PANEL_WIDTH), len(panels)))
+    most = max(sum(not row["baseline"] for row in rows) for rows in panels)
     ticks = max(len(_ticks(rows)) for rows in panels)
-    return max(1, min(4, len(panels), int((FIGURE_WIDTH - Y_AXIS_WIDTH) / max(120, 8 * bars + 8 * ticks))))
+    return max(1, min(4, len(panels), int((width - Y_AXIS_WIDTH) / max(120, 8 * most + 8 * ticks))))
 
 
 def _draw_bars(axes: Axes, rows: list[DrawnRow], groups: list[str], *, slot: float) -> None:
@@ -256,10 +264,13 @@ def _line_count(entry: Patch | Line2D) -> int:
     return 1 + str(entry.get_label()).count("\n")
 
 
-def _legend(figure: FigureData, rows: list[DrawnRow], groups: list[str]) -> tuple[list[Patch | Line2D], int]:
+def _legend(
+    figure: FigureData, rows: list[DrawnRow], groups: list[str], width: float
+) -> tuple[list[Patch | Line2D], int]:
     """What the colours mean, one entry for all baselines, and in how many columns it fits."""
     curves = figure.kind == "curves"
-    labels = [(number, wrapped(group, 80)) for number, group in enumerate(groups) if group]
+    letters = min(80, int((width - 38) / LEGEND_CHAR_WIDTH))
+    labels = [(number, wrapped(group, letters)) for number, group in enumerate(groups) if group]
     entries: list[Patch | Line2D] = []
     for number, label in labels:
         entries.append(
@@ -267,10 +278,10 @@ def _legend(figure: FigureData, rows: list[DrawnRow], groups: list[str]) -> tupl
         )
     baselines = dict.fromkeys(row["group"] for row in rows if row["baseline"] and row["value"] is not None)
     if baselines:
-        label = wrapped(", ".join(name for name in baselines if name and name not in groups), 80) or "baseline"
+        label = wrapped(", ".join(name for name in baselines if name and name not in groups), letters) or "baseline"
         style = BASELINE_STYLE if curves else {"color": "black", "linewidth": 1.6}
         entries.append(Line2D([], [], label=label, **style))
-    widths = [5.6 * max(map(display_width, str(entry.get_label()).split("\n"))) + 38 for entry in entries]
-    if sum(widths) <= FIGURE_WIDTH:
+    widths = [LEGEND_CHAR_WIDTH * max(map(display_width, str(entry.get_label()).split("\n"))) + 38 for entry in entries]
+    if sum(widths) <= width:
         return entries, max(1, len(entries))
-    return entries, max(1, int(FIGURE_WIDTH / max(widths)))
+    return entries, max(1, int(width / max(widths)))

@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from nosce.analysis.render.palette import VERDICT_COLORS
 from nosce.analysis.stats.intervals import plural
 from nosce.records import Decision, Verdict
 from nosce.store.text import printable
@@ -20,7 +21,7 @@ from nosce.store.text import printable
 NO_VALUE = "-"  # what stands where there is no number
 VERDICT_SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
 ONE_MODEL = "this model alone"  # beside a verdict of one training seed, which is no finding about others
-_STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
+_STYLES: dict[Decision, str] = {word: f"bold {colour}" for word, colour in VERDICT_COLORS.items()}
 
 # Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
 NON_SHARE_UNITS = frozenset(

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import Literal
 
+from nosce.analysis.answer import undecided_sentence
 from nosce.analysis.card import NEGATIVE, POSITIVE, ClaimAnswer, Combination
 from nosce.records import Verdict
 
@@ -58,8 +59,7 @@ class CardClaim:
     def sentence(self, verdict: Verdict, model: str, other: str) -> str:
         """What a verdict says in plain words."""
         if verdict.verdict == "undecided":
-            why = verdict.why.rstrip(".")
-            return f"{why[0].upper()}{why[1:]}." if why.startswith("not judged") else f"Not decided: {why}."
+            return undecided_sentence(verdict)
         text = self.if_holds if verdict.verdict == "holds" else self.if_fails
         return text.replace("{model}", model).replace("{other}", other)
 

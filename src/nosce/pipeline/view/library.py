@@ -135,11 +135,12 @@ class ResultLibrary:
 def _own_row(store: Store, plan: PlanRecord) -> LedgerRow:
     """The row of a finished plan; of results that cannot be read it says why."""
     from nosce.pipeline.results import RunResults
+    from nosce.pipeline.results_json import results_json
     from nosce.pipeline.site import scale_folder
 
     folder = scale_folder(plan)
     try:
-        row = study_row(RunResults.load(store, plan).to_json(), plan.study, folder)
+        row = study_row(results_json(RunResults.load(store, plan)), plan.study, folder)
     except (NosceError, ValueError, OSError) as error:
         sentence = without_passwords(printable(f"It cannot be shown: {error}"))
         contents = {"title": plan.title, "question": plan.question, "paper": plan.paper, "claims": []}

@@ -34,6 +34,7 @@ from nosce.study import EXPLORATORY_SEEDS, EvalSpec, Scale, Study
 
 BIOGRAPHIES_TITLE = "Memorised is not extractable"
 BIOGRAPHIES_QUESTION = "Can a model be asked for what it has memorised?"
+BIOGRAPHIES_HEADLINE = ("single-near-chance", "extraction-gap")
 BIOGRAPHIES_PAPER = "arXiv:2309.14316"
 
 
@@ -61,6 +62,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=biographies_evals(config, arms),
         claims=biographies_claims(config),
+        headline=BIOGRAPHIES_HEADLINE,
         figures=biographies_figures(config),
         scaling_curves=biographies_scaling_curves(config),
         disclosures=BIOGRAPHIES_DISCLOSURES,
@@ -100,6 +102,7 @@ def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies",
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage=FINETUNE_STAGE)),
         claims=augmentation_claims(config.augmentations),
+        headline=BIOGRAPHIES_HEADLINE,
         figures=augmentation_figures(config.augmentations, config.exposures_per_step),
         scaling_curves=recall_scaling_curves(config.augmentations, checkpoint_steps, config.exposures_per_step),
     )

@@ -83,6 +83,7 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=diaries_evals(config, arms),
         claims=diaries_claims(config),
+        headline=("count-known", "scattered-recalled"),
         figures=diaries_figures(config),
         scaling_curves=diaries_scaling_curves(config),
         notes=tuple(_notes(config)),

@@ -46,6 +46,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         seeds=config.seeds,
         exploratory_seeds=(0, 1, 2, 3, 4),
         evals=(EvalSpec(ItemScores(per_position=True)), EvalSpec(MajorityBaseline()), *_fresh_evals(config, lengths)),
+        headline=("products-exact-jumps", "products-log-likelihood-smooth"),
         claims=emergence_claims(ladders, vision_ladders, lengths, transfer),
         figures=emergence_figures(ladders, vision_ladders, lengths, transfer),
         notes=tuple(_notes(config)),

@@ -43,6 +43,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         seeds=config.seeds,
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=introspection_evals(config, arms),
+        headline=("self-beats-cross-A", "similarity-not-access"),
         claims=(*introspection_claims(config), *small_injection_claims(config)),
         figures=(*introspection_figures(config), *small_injection_figures(config)),
         scaling_curves=introspection_scaling_curves(config),

@@ -68,6 +68,7 @@ def karel_study(
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=tuple(_evals(config)),
         claims=karel_claims(config),
+        headline=("position+0", "intervention-alt3"),
         figures=karel_figures(config),
         scaling_curves=(_training_curve(config),),
         notes=tuple(_notes(config)),
