@@ -16,7 +16,8 @@ import nosce as package
 from nosce.cli import app
 from nosce.errors import UsageError
 from nosce.pipeline.command_lines import command_line, in_store
-from nosce.pipeline.export import export_checkpoint, find_study
+from nosce.pipeline.export import find_study
+from nosce.pipeline.exports.target import find_target
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
@@ -158,7 +159,7 @@ def test_hints_about_a_store_lead_to_it(little_store, tmp_path):
     assert (rerun["study"], rerun["rerun_stale"], rerun["store"]) == (record.requested_as, True, store.root)
     empty = Store.open(tmp_path / "an empty one")
     with pytest.raises(UsageError) as untrained:
-        export_checkpoint(empty, find_study(empty, record.requested_as, "smoke"), "only", None, tmp_path / "x")
+        find_target(empty, find_study(empty, record.requested_as, "smoke"), "only", None, None, None)
     assert hint(str(untrained.value))["store"] == empty.root
     record.save(empty)
     with pytest.raises(UsageError) as unfinished:
@@ -195,6 +196,6 @@ def test_export_finds_seeds_that_were_added(little_store, tmp_path):
     found = find_study(store, "little", None)
     assert found == request
     with pytest.raises(UsageError, match="only, seed 2, finetune is not trained"):
-        export_checkpoint(store, found, "only", 2, tmp_path / "x")
+        find_target(store, found, "only", 2, None, None)
     with pytest.raises(UsageError, match=r"has no seed 3; take one of 0, 1, 2\."):
-        export_checkpoint(store, found, "only", 3, tmp_path / "x")
+        find_target(store, found, "only", 3, None, None)

@@ -10,7 +10,7 @@ from tests.fixtures.tool_pythons import python_with, run_tool
 
 from nosce.errors import NosceError, UsageError
 from nosce.pipeline import metric_sinks
-from nosce.pipeline.metric_sinks import MetricSink, open_sink
+from nosce.pipeline.metric_sinks import MetricRun, MetricSink, open_sink
 from nosce.pipeline.mirror import METRICS_FILE, TrainingMetrics, find_trainings, mirror_metrics
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
@@ -38,14 +38,11 @@ class Heard(MetricSink):
         super().__init__()
         self.lines, self.ended = [], []
 
-    def _begin(self, run_name):
-        return run_name
-
-    def _add(self, run, step, numbers):
-        self.lines.append((run, step, dict(numbers)))
-
-    def _end(self, run):
-        self.ended.append(run)
+    def begin(self, run_name):
+        return MetricRun(
+            add=lambda step, numbers: self.lines.append((run_name, step, dict(numbers))),
+            end=lambda: self.ended.append(run_name),
+        )
 
 
 def written(store: Store) -> dict[str, list[dict[str, float]]]:
@@ -144,7 +141,7 @@ def test_a_refusal_repeats_no_key(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "k3y")
 
     class Refusing(Heard):
-        def _begin(self, run_name):
+        def begin(self, run_name):
             raise RuntimeError("the key k3y is wrong\nk3y")
 
     with pytest.raises(NosceError, match=r"refused \(RuntimeError: the key … is wrong\)") as refused:

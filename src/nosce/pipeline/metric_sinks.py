@@ -12,8 +12,9 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from nosce.errors import NosceError, UsageError
 
@@ -23,12 +24,26 @@ PROJECT = "nosce"
 SECRETS = ("WANDB_API_KEY", "HF_TOKEN", "TRACKIO_WRITE_TOKEN")  # of the tools; no message repeats them
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricRun:
+    """A training in a tool.
+
+    Attributes:
+        add: Sends the numbers of one optimizer step.
+        end: Closes the run.
+        flush: Writes what was sent so far.
+    """
+
+    add: Callable[[int, Mapping[str, float]], None]
+    end: Callable[[], None]
+    flush: Callable[[], None] = lambda: None
+
+
 class MetricSink(ABC):
     """A tool that is sent metrics. Each training is a run of the tool, which is begun with its first metrics."""
 
     def __init__(self) -> None:
-        # The runs of other libraries have no types here: `add`, `flush` and `close` know them.
-        self._runs: dict[str, Any] = {}
+        self._runs: dict[str, MetricRun] = {}
 
     def add(self, run_name: str, step: int, numbers: Mapping[str, float]) -> None:
         """Send the numbers of one optimizer step of a training.
@@ -37,18 +52,18 @@ class MetricSink(ABC):
             NosceError: The tool refuses.
         """
         if run_name not in self._runs:
-            self._runs[run_name] = _asked(lambda: self._begin(run_name))
-        _asked(lambda: self._add(self._runs[run_name], step, numbers))
+            self._runs[run_name] = _asked(lambda: self.begin(run_name))
+        _asked(lambda: self._runs[run_name].add(step, numbers))
 
     def end(self, run_name: str) -> None:
         """Close the run of a training that is finished."""
         if run_name in self._runs:
-            run = self._runs.pop(run_name)
-            _asked(lambda: self._end(run))
+            _asked(self._runs.pop(run_name).end)
 
     def flush(self) -> None:
-        """Write what was sent so far, where a tool keeps it back."""
-        return None
+        """Write what was sent so far."""
+        for run in self._runs.values():
+            _asked(run.flush)
 
     def close(self) -> None:
         """Close all runs."""
@@ -56,13 +71,8 @@ class MetricSink(ABC):
             self.end(run_name)
 
     @abstractmethod
-    def _begin(self, run_name: str) -> Any: ...
-
-    @abstractmethod
-    def _add(self, run: Any, step: int, numbers: Mapping[str, float]) -> None: ...
-
-    @abstractmethod
-    def _end(self, run: Any) -> None: ...
+    def begin(self, run_name: str) -> MetricRun:
+        """A run of the tool for a training."""
 
 
 class TensorBoardSink(MetricSink):
@@ -72,44 +82,36 @@ class TensorBoardSink(MetricSink):
         super().__init__()
         self._folder = folder
 
-    def _begin(self, run_name: str) -> Any:
+    def begin(self, run_name: str) -> MetricRun:
+        """A writer of event files."""
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(log_dir=str(self._folder / run_name))
+        writer = SummaryWriter(log_dir=str(self._folder / run_name))
 
-    def _add(self, run: Any, step: int, numbers: Mapping[str, float]) -> None:
-        for name, value in numbers.items():
-            run.add_scalar(name, value, step)
+        def add(step: int, numbers: Mapping[str, float]) -> None:
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, step)
 
-    def flush(self) -> None:
-        """Write what was sent so far to the event files."""
-        for run in self._runs.values():
-            run.flush()
-
-    def _end(self, run: Any) -> None:
-        run.close()
+        return MetricRun(add=add, end=writer.close, flush=writer.flush)
 
 
 class TrackioSink(MetricSink):
     """Runs of trackio's project `nosce`, in its own folder or where its own settings say."""
 
-    def _begin(self, run_name: str) -> Any:
+    def begin(self, run_name: str) -> MetricRun:
+        """A run of trackio, without its readings of the machine."""
         trackio = importlib.import_module("trackio")
-        return trackio.init(
+        run = trackio.init(
             project=PROJECT, name=run_name, resume="never", embed=False, auto_log_gpu=False, auto_log_cpu=False
         )
-
-    def _add(self, run: Any, step: int, numbers: Mapping[str, float]) -> None:
-        run.log(dict(numbers), step=step)
-
-    def _end(self, run: Any) -> None:
-        run.finish()
+        return MetricRun(add=lambda step, numbers: run.log(dict(numbers), step=step), end=run.finish)
 
 
 class WandbSink(MetricSink):
     """Runs of wandb's project `nosce`; WANDB_MODE=offline needs no network and no key."""
 
-    def _begin(self, run_name: str) -> Any:
+    def begin(self, run_name: str) -> MetricRun:
+        """A run of wandb, without what it gathers of code, machine and terminal."""
         wandb = importlib.import_module("wandb")
         settings = wandb.Settings(
             console="off",
@@ -121,13 +123,8 @@ class WandbSink(MetricSink):
             x_disable_meta=True,
             x_disable_stats=True,
         )
-        return wandb.init(project=PROJECT, name=run_name, reinit="create_new", settings=settings)
-
-    def _add(self, run: Any, step: int, numbers: Mapping[str, float]) -> None:
-        run.log(dict(numbers), step=step)
-
-    def _end(self, run: Any) -> None:
-        run.finish()
+        run = wandb.init(project=PROJECT, name=run_name, reinit="create_new", settings=settings)
+        return MetricRun(add=lambda step, numbers: run.log(dict(numbers), step=step), end=run.finish)
 
 
 def open_sink(tool: MirrorTool, folder: Path) -> MetricSink:
@@ -168,6 +165,5 @@ def _asked(call: Callable[[], T]) -> T:
         for name in SECRETS:
             if secret := os.environ.get(name):
                 text = text.replace(secret, "…")
-        raise NosceError(
-            f"the metrics were refused ({type(error).__name__}: {text}); mend that and mirror again."
-        ) from None
+        sentence = f"the metrics were refused ({type(error).__name__}: {text}); mend that and mirror again."
+        raise NosceError(sentence) from None

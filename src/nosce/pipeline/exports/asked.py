@@ -91,19 +91,18 @@ class AskedSet:
 
     def lines(self) -> str:
         """The questions as JSON lines of ASCII, so that no character of a question ends a line."""
-        rows = [
-            {
-                "id": item.question.id,
-                "entity": item.question.entity,
-                "attribute": item.question.attribute,
-                "evaluation": self.evaluation,
-                "split": self.split,
-                "prompt": item.question.prompt,
-                "target": item.question.target,
-            }
-            for item in self.items
-        ]
-        return "".join(json.dumps(row) + "\n" for row in rows)
+        return "".join(json.dumps(self._row(item.question)) + "\n" for item in self.items)
+
+    def _row(self, question: Question) -> dict[str, str]:
+        return {
+            "id": question.id,
+            "entity": question.entity,
+            "attribute": question.attribute,
+            "evaluation": self.evaluation,
+            "split": self.split,
+            "prompt": question.prompt,
+            "target": question.target,
+        }
 
 
 def slug(text: str) -> str:
@@ -151,9 +150,8 @@ def _sets_of_step(target: ExportTarget, step: Step) -> Iterator[AskedSet]:
     found = {item: (value == 1.0, str(answer)) for item, value, answer in rows.iter_rows()}
     record = target.store.step_record(step.name)
     for split in dict.fromkeys(question.split for question in corpus.questions):
-        items = [
-            _asked(question, *found[question.id]) for question in corpus.questions_in(split) if question.id in found
-        ]
+        asked = (question for question in corpus.questions_in(split) if question.id in found)
+        items = [_asked(question, *found[question.id]) for question in asked]
         if items:
             yield _asked_set(evaluation.name, split, items, corpus, record)
 

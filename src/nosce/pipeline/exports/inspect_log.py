@@ -18,9 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypedDict
 
-from nosce import __version__
 from nosce.pipeline.exports.asked import ANSWER_NOTE, AskedQuestion, AskedSet, asked_sets, task_name
 from nosce.pipeline.exports.target import ExportTarget, write_files
+from nosce.store.provenance import package_versions
 
 LOG_VERSION = 2
 SCORER = "exact_text"
@@ -146,10 +146,8 @@ def _model_name(target: ExportTarget) -> str:
 
 def _spec(target: ExportTarget, asked: AskedSet) -> dict[str, object]:
     """What was asked of which model: an `EvalSpec` of Inspect."""
-    ids = {
-        name: _inspect_id(name, target.step.name, str(target.checkpoint_step), asked.step_record.name, asked.split)
-        for name in ("eval_id", "run_id", "task_id")
-    }
+    names = (target.step.name, str(target.checkpoint_step), asked.step_record.name, asked.split)
+    ids = {kind: _inspect_id(kind, *names) for kind in ("eval_id", "run_id", "task_id")}
     where = {"study": target.study.name, "scale": target.study.scale, "arm": target.arm, "stage": target.stage}
     return {
         **ids,
@@ -166,7 +164,7 @@ def _spec(target: ExportTarget, asked: AskedSet) -> dict[str, object]:
         },
         "model": _model_name(target),
         "config": {"epochs": 1},
-        "packages": {"nosce": __version__},
+        "packages": {"nosce": package_versions()["nosce"]},
         "metadata": where | {"seed": target.seed, "step": target.checkpoint_step, "answers": ANSWER_NOTE},
     }
 
@@ -175,9 +173,8 @@ def _results(asked: AskedSet) -> dict[str, object]:
     n, share = len(asked.items), asked.accuracy
     # Inspect's `stderr`: by the sample's standard deviation, with n - 1.
     error = math.sqrt(share * (1 - share) / (n - 1)) if n > 1 else 0.0
-    metrics = {
-        name: {"name": name, "value": value, "params": {}} for name, value in (("accuracy", share), ("stderr", error))
-    }
+    values = {"accuracy": share, "stderr": error}
+    metrics = {name: {"name": name, "value": value, "params": {}} for name, value in values.items()}
     score = {"name": SCORER, "scorer": SCORER, "params": {}, "scored_samples": n, "metrics": metrics}
     return {"total_samples": n, "completed_samples": n, "scores": [score]}
 

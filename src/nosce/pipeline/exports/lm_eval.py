@@ -70,7 +70,8 @@ def write_lm_eval_tasks(target: ExportTarget, folder: Path) -> str:
 def lm_eval_command(group: str, *, opens_with_eos: bool) -> str:
     """The command that runs a group in its folder, on the exported model in the folder `MODEL`."""
     opening = ",add_bos_token=True" if opens_with_eos else ""
-    return f"lm_eval --model hf --model_args pretrained=MODEL{opening} --include_path . --tasks {group}"
+    words = ["lm_eval", "--model", "hf", "--model_args", f"pretrained=MODEL{opening}"]
+    return " ".join([*words, "--include_path", ".", "--tasks", group])
 
 
 def _check_model(target: ExportTarget, sets: Sequence[AskedSet], config: dict[str, object]) -> None:

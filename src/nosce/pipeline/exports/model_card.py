@@ -89,7 +89,7 @@ def license_sentence(license_: str) -> str:
     """A paragraph for the owner of a folder without a licence; "" where one is named."""
     if license_ != UNKNOWN_LICENSE:
         return ""
-    return "\nThe licence is not named yet: whoever publishes this folder chooses it (`nosce export --license`).\n"
+    return "\nThe licence is not named yet: whoever publishes this folder chooses it (option `--license`).\n"
 
 
 def _results(target: ExportTarget, task_type: str) -> list[EvalResult]:
