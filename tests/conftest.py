@@ -167,7 +167,7 @@ def once(shared_folder: Path) -> Once:
 @pytest.fixture(scope="session")
 def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
     """A store in which `biographies_adamw` was finished at scale smoke, only to be looked at, and what the run said."""
-    return _finished(once, nosce.anew, "biographies_adamw")
+    return _finished(once, nosce, "biographies_adamw")
 
 
 @pytest.fixture(scope="session")
@@ -182,9 +182,9 @@ def little_store(once: Once, nosce: Nosce, little: Callable[[str], str]) -> Path
     return _finished(once, nosce, little("one_arm"))[0]
 
 
-def _finished(once: Once, command: Callable[..., subprocess.CompletedProcess[str]], study: str) -> tuple[Path, str]:
+def _finished(once: Once, nosce: Nosce, study: str) -> tuple[Path, str]:
     def make(folder: Path) -> list[str]:
-        ended = command("run", study, "--scale", "smoke", "--workers", "1", "--store", folder)
+        ended = nosce("run", study, "--scale", "smoke", "--workers", "1", "--store", folder)
         assert ended.returncode == 0, ended.stderr + ended.stdout
         return [str(folder), ended.stdout]
 

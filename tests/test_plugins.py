@@ -206,7 +206,7 @@ def test_changed_code_in_the_file_is_noticed(nosce, tmp_path, elsewhere):
 def test_a_fault_in_the_file_fails_its_step_in_one_sentence(nosce, tmp_path, function, told):
     """An exception or a sudden death in a user's world ends with 1, and says which step and what happened."""
     (tmp_path / "faulty.py").write_text(FAULTY)
-    ended = (nosce.anew if function == "dies" else nosce)(
+    ended = nosce(
         "run",
         f"faulty.py:{function}",
         "--scale",
