@@ -33,6 +33,7 @@ PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
 #: Blocks of Python that no test runs as they stand, by page and beginning, with the reason.
 NOT_RUN = {
     ("docs/readings.md", "import pandas as pd"): "pandas is no dependency",
+    ("docs/exports.md", "from transformer_lens"): "a slow test of the exports runs it where TransformerLens is",
 }
 #: Languages whose blocks nothing runs.
 NOT_RUN_LANGUAGES = {
