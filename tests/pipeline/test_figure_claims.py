@@ -9,6 +9,7 @@ from nosce import ArmBarFigure, Selection
 from nosce.pipeline.figure_claims import claims_of_figures, lead_figure
 from nosce.pipeline.plan import StudyRequest, build_plan
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.site import claim_rules
 
 
 def figure(id, selection):
@@ -50,3 +51,10 @@ def test_the_leading_figure_is_the_one_named_or_the_best_for_the_first_claim(rec
 def test_the_plan_remembers_the_headline(record, tmp_path):
     """So that a page is made where the study's file is gone."""
     assert record.headline == ("differs",)
+
+
+def test_the_rules_of_claims_are_those_of_the_plan(record):
+    """Threshold and side as numbers, for the forest plot."""
+    rules = claim_rules(record)
+    assert {name: rule.threshold for name, rule in rules.items()} == {"lands": 0.25, "bends": 0.5, "differs": 0.0}
+    assert {rule.direction for rule in rules.values()} == {"above"}

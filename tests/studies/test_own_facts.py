@@ -54,7 +54,7 @@ def test_the_page_for_a_hurry_runs_without_a_model(nosce, tmp_path):
     made = nosce.here("report", "--store", tmp_path / "s", "--out", tmp_path / "report")
     assert made.returncode == 0, made.stderr
     (html,) = (tmp_path / "report").glob("biographies/*/index.html")
-    assert "<strong>Answer.</strong> It is not decided" in html.read_text(encoding="utf-8")
+    assert '<p class="answer">It is not decided' in html.read_text(encoding="utf-8")
     again = nosce(*words, cwd=tmp_path)
     assert "Nothing to do" in again.stdout
 

@@ -201,6 +201,7 @@ def published_page(audit: FieldAudit, provenance: Mapping[str, object]) -> Study
         command="nosce published DATA --out results",
         notes=tuple(_notes(audit)),
         conclusion=_conclusion(audit),
+        lead_figure="what-calls-a-jump",
     )
 
 
