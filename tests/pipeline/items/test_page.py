@@ -32,6 +32,14 @@ def test_a_chunk_unpacks_to_the_items_json(written, reader):
         assert [index["arms"][place] for place in row[4]] == list(item.entry.wrong_arms)
 
 
+def test_the_report_writes_the_page_beside_the_studys(nosce, smoke_store, tmp_path, reader):
+    ended = nosce.here("report", "--out", tmp_path, "--store", smoke_store)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "biographies_adamw" / "smoke"
+    assert 'href="index.html"' in (folder / "items.html").read_text(encoding="utf-8")
+    assert len(chunks_of(folder)["index"]["rows"]) == len(reader.entries)
+
+
 def test_numbers_of_the_page_are_those_of_the_item_to_four_digits():
     assert page_json({"a": [0.123456, 12345.6, 1.0, None, "0.123456", 7]}) == {
         "a": [0.1235, 12350.0, 1.0, None, "0.123456", 7]
