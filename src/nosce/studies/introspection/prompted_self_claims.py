@@ -28,6 +28,7 @@ from nosce.studies.introspection.prompted_self import (
 from nosce.studies.introspection.prompted_self_tables import ALL_SELF_TASKS
 from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 
+FEW_TRANSCRIPTS_ABOVE = 0.5  # which the interval of the skill must exceed: a coin is right about half of ten given ones
 ALIKE_SHARE = 0.8  # of questions about whose truth two models agree, before a place is one where all answer alike
 TASK_WORDS = {
     KEEP: "whether it keeps its answer when asked whether it is sure",
@@ -126,7 +127,7 @@ def _reporter_needs(parties: PromptedParties, predictor: str, target: str, task:
     yield from needs_of_few(Precondition(text=text, measure=invalid, above=parties.needs.valid))
     given = Mean(selection=Selection(evaluation=self_given_name(predictor, task), metric="right"))
     text = f"the share of given transcripts of the task {task} that {predictor} reports rightly"
-    yield from needs_of_few(Precondition(text=text, measure=given, above=parties.needs.skill))
+    yield from needs_of_few(Precondition(text=text, measure=given, above=parties.needs.skill), FEW_TRANSCRIPTS_ABOVE)
 
 
 def _truth_needs(parties: PromptedParties, letter: str, target: str, task: str) -> Iterator[Precondition]:
