@@ -49,7 +49,7 @@ class Nosce:
         warm: From what processes are forked in which everything is imported; None where that is not possible.
     """
 
-    def __init__(self, warm: WarmStart | None) -> None:
+    def __init__(self, warm: WarmStart | None = None) -> None:
         self.path = str(Path(sys.executable).with_name("nosce"))
         self.warm = warm
 

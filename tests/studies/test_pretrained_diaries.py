@@ -44,8 +44,7 @@ def diaries_of(*folders, settings=(), scale="smoke"):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """The claims of its kind come out and the others are named; nothing holds whose need an untrained model lacks."""
-    texts = [document.text for document in Diaries(n_diarists=8).documents(Seed(0))]
-    folder = tiny_folder(family, tmp_path / family, texts)  # whose tokens are words, so that replies are short
+    folder = tiny_folder(family, tmp_path / family)
     words = ["diaries", "--model", str(folder), "--scale", "smoke", "--workers", "1"]
     done = nosce.here("run", *words, "--store", str(tmp_path / "s"), "--json")
     assert done.returncode == 0, done.stderr
