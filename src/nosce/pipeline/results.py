@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import polars as pl
 
+from nosce.analysis.answer import StudyAnswer, derive_answer
 from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.looks import ClaimLook
 from nosce.analysis.price import ClaimPrice
@@ -271,6 +272,11 @@ class RunResults:
         return conclusion.sentence(self.verdicts, tokens_by_arm(self.store, self.plan))
 
     @cached_property
+    def answer(self) -> StudyAnswer:
+        """What the verdicts answer to the study's question, and how sure that is."""
+        return derive_answer(self.verdicts, self.plan.headline, self.conclusion)
+
+    @cached_property
     def ages(self) -> Mapping[str, ClaimAge]:
         """When each claim was written, beside the readings that judge it, by the claim's id."""
         log = ClaimLog.load(self.store, *self.plan.identity)
@@ -390,6 +396,7 @@ class RunResults:
             "part": self.plan.part or None,
             **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
             **({"conclusion": self.conclusion} if self.conclusion else {}),
+            "answer": {"text": self.answer.text, "sure": self.answer.sure, "decided": self.answer.is_decided},
             **({"disclosures": [asdict(one) for one in self.plan.disclosures]} if self.plan.disclosures else {}),
             **({"halves": self.halves.to_json()} if self.halves else {}),
             "claims": [self._claim_json(verdict) for verdict in self.verdicts],

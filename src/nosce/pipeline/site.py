@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import polars as pl
 
-from nosce.analysis.answer import derive_answer
 from nosce.analysis.render.figure import figure_svg
 from nosce.analysis.render.forest import ClaimRule
 from nosce.analysis.render.html import StudyPage, render_index, render_study_page
@@ -132,7 +131,7 @@ def _index_entry(file: Path) -> dict[str, str]:
 def study_page(results: RunResults) -> StudyPage:
     """The page of a finished plan."""
     plan = results.plan
-    answer = derive_answer(results.verdicts, plan.headline, results.conclusion)
+    answer = results.answer
     shown = [figure.id for figure in results.figures if figure.rows["value"].count()]
     return StudyPage(
         study=plan.study,
