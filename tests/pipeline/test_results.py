@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from nosce.analysis.answer import derive_answer
 from nosce.cli import app
 from nosce.errors import DamagedError, DataError, UsageError
 from nosce.pipeline import results as results_module
@@ -118,6 +119,8 @@ def test_the_page_the_table_and_the_json_say_the_same(store, record):
     page, shown = study_page(results), results_json(results)
 
     assert [claim["id"] for claim in shown["claims"]] == [verdict.id for verdict in page.verdicts]
+    answer = derive_answer(page.verdicts, page.headline, page.conclusion)  # as the page does
+    assert shown["answer"] == {"text": answer.text, "sure": answer.sure, "decided": answer.is_decided}
     assert page.figures == results.figures
     assert [row["step"] for row in page.steps] == list(record.steps)
     assert {row["state"] for row in page.steps} == {"done"}

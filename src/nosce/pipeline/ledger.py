@@ -189,7 +189,7 @@ def study_row(contents: JsonObject, name: str, scale: str) -> LedgerRow:
         name=name,
         title=_text(contents, "title", MAX_TITLE) or name,
         question=_text(contents, "question"),
-        answer=_text(contents, "answer") or _text(contents, "conclusion") or _counted_answer(counts, of_one_model),
+        answer=_study_answer(contents) or _counted_answer(counts, of_one_model),
         paper=_text(contents, "paper", MAX_TITLE),
         scale=_text(contents, "scale", MAX_TITLE) or scale,
         settings=_text(contents, "variant"),
@@ -298,6 +298,12 @@ def _text(contents: Mapping[str, object], name: str, limit: int = MAX_TEXT) -> s
     value = contents.get(name)
     text = "" if value is None else printable(str(value))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _study_answer(contents: Mapping[str, object]) -> str:
+    """The answer that the study's verdicts give, or its conclusion; "" in pages of older code."""
+    answer = contents.get("answer")
+    return (_text(answer, "text") if isinstance(answer, Mapping) else "") or _text(contents, "conclusion")
 
 
 def _counted_answer(counts: VerdictCounts, of_one_model: VerdictCounts) -> str:

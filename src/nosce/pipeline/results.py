@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import polars as pl
 
+from nosce.analysis.answer import StudyAnswer, derive_answer
 from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.looks import ClaimLook
 from nosce.analysis.price import ClaimPrice
@@ -269,6 +270,11 @@ class RunResults:
             return ""
         (conclusion,) = from_json([entry], ArmConclusion)
         return conclusion.sentence(self.verdicts, tokens_by_arm(self.store, self.plan))
+
+    @cached_property
+    def answer(self) -> StudyAnswer:
+        """What the verdicts answer to the study's question, and how sure that is."""
+        return derive_answer(self.verdicts, self.plan.headline, self.conclusion)
 
     @cached_property
     def ages(self) -> Mapping[str, ClaimAge]:

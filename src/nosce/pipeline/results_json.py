@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from nosce.analysis.answer import derive_answer
 from nosce.pipeline.claim_age import ClaimAge
 from nosce.pipeline.claim_outlook import ClaimOutlook
 from nosce.pipeline.results import RunProvenance, RunResults
@@ -24,7 +23,7 @@ def results_json(results: RunResults) -> dict[str, Json]:
         "variant": plan.variant,
         "title": plan.title,
         "question": plan.question,
-        "answer": derive_answer(results.verdicts, plan.headline, results.conclusion).text,
+        "answer": {"text": results.answer.text, "sure": results.answer.sure, "decided": results.answer.is_decided},
         "paper": plan.paper,
         "seeds": list(plan.seeds),
         "arms": list(plan.arms),

@@ -12,7 +12,6 @@ from typing import get_args
 
 import polars as pl
 
-from nosce.analysis.answer import derive_answer
 from nosce.analysis.render.figure import figure_svg
 from nosce.analysis.render.forest import ClaimRule
 from nosce.analysis.render.html import StudyPage, render_study_page
@@ -107,7 +106,7 @@ def write_results(results: RunResults, folder: Path) -> None:
 def study_page(results: RunResults) -> StudyPage:
     """The page of a finished plan."""
     plan = results.plan
-    answer = derive_answer(results.verdicts, plan.headline, results.conclusion)
+    answer = results.answer
     shown = [figure.id for figure in results.figures if figure.rows["value"].count()]
     return StudyPage(
         study=plan.study,
