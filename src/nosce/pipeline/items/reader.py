@@ -31,7 +31,8 @@ from nosce.study import PRETRAIN
 
 ROW_COLUMNS = ["entity", "seed", "arm", "stage", "step", "evaluation", "split", "item", "attribute"]
 VALUE_COLUMNS = ["metric", "value", "outcome", "answer", "target"]
-TRAINING = ["arm", "seed", "stage", "evaluation"]
+TRAINING_TYPES = {"arm": pl.String, "seed": pl.Int64, "stage": pl.String, "evaluation": pl.String}
+TRAINING = list(TRAINING_TYPES)
 SHOWN_NAMES = 4  # items that a refusal names
 
 
@@ -94,7 +95,7 @@ class ItemReader:
             source = self.source_of(arm, seed, stage, name)
             if source is None or source.kind == "asked":
                 rows.append((arm, seed, stage, name, metric))
-        types = {"arm": pl.String, "seed": pl.Int64, "stage": pl.String, "evaluation": pl.String, "metric": pl.String}
+        types = {**TRAINING_TYPES, "metric": pl.String}
         judging = pl.DataFrame(rows, schema=types, orient="row").lazy()
         is_wrong = pl.col("outcome") == "wrong"
         answers = self._readings.filter(pl.col("outcome").is_not_null()).join(judging, on=[*TRAINING, "metric"])
@@ -108,21 +109,17 @@ class ItemReader:
     def _patched(self) -> dict[tuple[str, int], bool]:
         """Items that patching read: did an answer follow that had not been so without a patch?"""
         changed: dict[tuple[str, int], bool] = {}
-        for source in self.sources.evaluations:
-            if source.kind != "patch":
+        for kind, (pattern, without) in PATCHES.items():
+            rows = [(one.arm, one.seed, one.stage, one.name) for one in self.sources.evaluations if one.type == kind]
+            if not rows:
                 continue
-            pattern, without = PATCHES[source.type]
             is_followed = (pl.col("metric").str.contains(pattern) & (pl.col("value") == 1)).any()
             was_so = ((pl.col("metric") == without) & (pl.col("value") == 1)).any()
-            is_source = pl.all_horizontal(
-                pl.col("arm") == source.arm,
-                pl.col("seed") == source.seed,
-                pl.col("stage") == source.stage,
-                pl.col("evaluation") == source.name,
-            )
-            pairs = self._readings.filter(is_source).group_by("entity", "item").agg(changed=is_followed & ~was_so)
-            for entity, one in pairs.group_by("entity").agg(pl.col("changed").any()).collect().iter_rows():
-                changed[entity, source.seed] = changed.get((entity, source.seed), False) or one
+            readings = self._readings.join(pl.DataFrame(rows, schema=TRAINING_TYPES, orient="row").lazy(), on=TRAINING)
+            pairs = readings.group_by(*TRAINING, "entity", "item").agg(changed=is_followed & ~was_so)
+            items = pairs.group_by("entity", "seed").agg(pl.col("changed").any()).collect(engine="streaming")
+            for entity, seed, one in items.iter_rows():
+                changed[entity, seed] = changed.get((entity, seed), False) or one
         return changed
 
     @property

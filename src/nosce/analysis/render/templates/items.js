@@ -141,7 +141,7 @@ const percent = (p) => (p >= 0.1 ? `${Math.round(100 * p)} %` : p >= 0.001 ? `${
 const names = (list) => (list.length > 7 ? `${list.slice(0, 6).join(", ")} and ${list.length - 6} more arms` : list.join(", "));
 
 function scroll(label, node) {
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, node);
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, node);
 }
 
 function grid(heads, rows, numeric = []) {
@@ -268,8 +268,9 @@ function stepper(walk) {
     boards.replaceChildren(board("as it is", frame.picture));
     if (frame.beliefs.length) {
       if (frame.believed) boards.append(board("as the probes read it", frame.believed));
-      boards.append(grid(["feature", "true", "read", "probability"], frame.beliefs.map((one) => [one.what, one.true,
-        one.read === one.true ? one.read : el("mark", {}, one.read), chance(one.sure)]), [3]));
+      const beliefs = frame.beliefs.map((one) => [one.what, one.true,
+        one.read === one.true ? one.read : el("mark", {}, one.read), chance(one.sure)]);
+      boards.append(scroll("What probes read", grid(["feature", "true", "read", "probability"], beliefs, [3])));
     }
   };
   slider.addEventListener("input", show);
