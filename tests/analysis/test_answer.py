@@ -82,6 +82,9 @@ def test_the_headline_says_which_claims_answer_and_their_verdicts_say_what():
     mixed = derive_answer(verdicts, ("b", "a"))
     assert mixed.text.startswith("Not decided is whether this is so:")
     assert mixed.claims == ("a",)
+    open_ones = [verdict("undecided", "a"), verdict("undecided", "b", text="Dogs swim")]
+    text = derive_answer(open_ones, ("a", "b")).text
+    assert text == f"Not decided is whether these are so: “{TEXT}”; “Dogs swim”."
     assert derive_answer(verdicts, ("gone",)).claims == ("a", "c/1")  # a headline of another version
 
 

@@ -55,6 +55,9 @@ def derive_answer(verdicts: Sequence[Verdict], headline: Sequence[str] = (), con
     known = [verdict for verdict in told if verdict.verdict != "undecided"]
     if conclusion:
         parts = _part(conclusion)
+    elif len(told) > 1 and not known:
+        texts = "; ".join(f"“{verdict.text.rstrip('.')}”" for verdict in told)
+        parts = _part(f"Not decided is whether these are so: {texts}")
     elif told:
         parts = tuple(map(_told, told))
     elif len(findings) == 1:
