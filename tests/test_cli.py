@@ -815,7 +815,7 @@ def test_an_interrupt_says_what_is_kept(nosce, little, tmp_path, words, sign, sa
     read = ""
     while sign not in read and (more := process.stderr.readline()):
         read += more
-    os.kill(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
     _, rest = process.communicate(60)
     assert process.returncode == 130, read + rest
     assert re.search(rf"interrupted after .*({said})", rest), rest

@@ -30,7 +30,7 @@ def bytes_of(store: Path) -> dict[str, bytes]:
 
 def test_a_ray_cluster_makes_what_local_workers_make(nosce, little, little_store, tmp_path):
     """A one-arm study on a local Ray cluster ends with the weights and readings of local processes."""
-    done = nosce("run", little("one_arm"), "--scale", "smoke", "--ray", "local", "--store", tmp_path / "ray")
+    done = nosce.anew("run", little("one_arm"), "--scale", "smoke", "--ray", "local", "--store", tmp_path / "ray")
     assert done.returncode == 0, done.stderr
     made = bytes_of(tmp_path / "ray")
     assert made

@@ -211,7 +211,7 @@ def test_one_process_is_no_group_to_split_a_model_over():
 def test_a_study_runs_sharded_and_says_so(nosce, little, tmp_path):
     """From the command to the claims; the provenance of a training tells how it was computed."""
     words = ("--scale", "smoke", "--store", tmp_path, "--processes", "2", "--shard", "--device", "cpu")
-    ended = nosce("run", little("one_arm"), *words)
+    ended = nosce.anew("run", little("one_arm"), *words)
     assert ended.returncode == 0, ended.stderr
     trainings = sorted(tmp_path.glob("steps/training-*/provenance.json"))
     assert len(trainings) == 2
