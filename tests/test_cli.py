@@ -427,7 +427,7 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    head = ["study", "scale", "variant", "title", "question", "paper", "seeds", "arms", "part"]
+    head = ["study", "scale", "variant", "title", "question", "answer", "paper", "seeds", "arms", "part"]
     assert list(shown) == [*head, "claims", "provenance"]
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
     assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)

@@ -123,10 +123,10 @@ def test_a_claim_whose_need_is_not_met_is_not_judged():
 def test_all_needs_that_are_not_met_are_told_once_and_also_where_the_claim_has_no_readings():
     """One sentence with every need; a need of which nothing is known leaves the claim unjudged too."""
     need = Precondition(text="recall of old", measure=Mean(selection=OLD), above=0.95)
-    other = replace(need, text="recall by the old ones", above=0.99)
+    other = replace(need, text="recall of new", measure=Mean(selection=NEW), above=0.99)
     both = replace(GAP, preconditions=(need, other)).judge(PLANTED, "person")
     assert both.why.count("not judged, since") == 1
-    assert "; recall by the old ones is " in both.why
+    assert "; recall of new is " in both.why
     lacking = replace(GAP, preconditions=(need,)).judge(PLANTED.filter(pl.col("arm") == "old"), "person")
     assert lacking.why.startswith("not judged, since recall of old is ")
     missing = replace(need, text="recall of nobody", measure=Mean(selection=replace(OLD, arm="nobody")))

@@ -24,11 +24,11 @@ def without(monkeypatch, *missing):
 
 
 def test_every_extra_of_the_project_is_looked_for_by_its_own_packages():
-    """The table of the doctor is that of pyproject.toml, but for the extra of the developers."""
+    """The table of the doctor is that of pyproject.toml, but for the extras of the developers."""
     asked = {
         extra: {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements}
         for extra, requirements in PROJECT["optional-dependencies"].items()
-        if extra != "dev"
+        if extra not in ("dev", "docs")
     }
     assert {extra: set(packages) for extra, (packages, _) in doctor.EXTRAS.items()} == asked
 
@@ -51,8 +51,8 @@ def test_nothing_is_missing_where_all_are_installed(monkeypatch):
     assert doctor._extras_row() == (
         "extras",
         "api (httpx2 1), ray (ray 1), scores (sacrebleu 1, rouge-score 1), gguf (gguf 1), excel (fastexcel 1), "
-        "inspect (inspect-ai 1)",
+        "inspect (inspect-ai 1), tensorboard (tensorboard 1)",
         "nothing is missing",
     )
-    without(monkeypatch, "httpx2", "ray", "sacrebleu", "gguf", "fastexcel", "inspect-ai")
+    without(monkeypatch, "httpx2", "ray", "sacrebleu", "gguf", "fastexcel", "inspect-ai", "tensorboard")
     assert doctor._extras_row()[1] == "none"

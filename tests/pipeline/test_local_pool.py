@@ -57,7 +57,8 @@ def test_a_worker_does_not_mind_an_interrupt_that_is_meant_for_its_parent(pool, 
         if worker.is_alive():
             os.kill(worker.pid, signal.SIGINT)
 
-    assert ended(pool, meanwhile=interrupt).kind == "made"
+    event = ended(pool, meanwhile=interrupt)
+    assert event.kind == "made", event
     pool.close()
 
 

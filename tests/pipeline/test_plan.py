@@ -210,7 +210,7 @@ def test_the_paper_scale_is_planned_in_a_moment_and_without_torch():
     code = (
         "import sys, time\n"
         "from nosce.pipeline.plan import build_plan\n"
-        "from nosce.study import load_study\n"
+        "from nosce.pipeline.study_loading import load_study\n"
         "start = time.process_time()\n"
         "plan = build_plan(load_study('biographies', 'paper'))\n"
         "assert len(plan.all_steps) > 20, len(plan.all_steps)\n"

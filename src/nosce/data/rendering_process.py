@@ -115,7 +115,7 @@ def _serve(connection: Connection) -> None:
     while connection.poll(MAX_IDLE_SECONDS):
         try:
             render_documents, seed, n_texts = connection.recv()
-        except EOFError:  # the parent is gone
+        except (EOFError, ConnectionResetError):  # the parent is gone, or ended before it read the last digest
             return
         digest = hashlib.sha256()
         for document in itertools.islice(render_documents(seed), n_texts):

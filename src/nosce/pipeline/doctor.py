@@ -10,7 +10,7 @@ from nosce.pipeline.local_pool import available_cores
 from nosce.store.provenance import cpu_model, package_versions
 from nosce.store.store import Store
 
-# The packages of each extra of pyproject.toml but `dev`, and what the extra is for.
+# The packages of each extra of pyproject.toml but those of the developers, and what the extra is for.
 EXTRAS = {
     "api": (("httpx2",), "models behind an endpoint"),
     "ray": (("ray",), "--ray ADDRESS"),
@@ -18,6 +18,7 @@ EXTRAS = {
     "gguf": (("gguf",), "nosce fetch"),
     "excel": (("fastexcel",), "workbooks in nosce audit"),
     "inspect": (("inspect-ai",), "logs of inspect_ai in nosce audit"),
+    "tensorboard": (("tensorboard",), "nosce mirror"),
 }
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.context import StepProgress
 from nosce.pipeline.step import Step
-from nosce.store.signals import held_signal, release_signal
+from nosce.store.signals import held_signal
 from nosce.store.store import Store, store_write_error
 from nosce.train.config import RuntimeConfig
 
@@ -89,8 +89,9 @@ def _unexpected_error(step: Step, store: Store) -> str:
 
 
 def _worker_main(connection: Connection, root: Path, runtime: RuntimeConfig, cores: set[int] | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    release_signal(signal.SIGINT)
+    # The parent decides what an interrupt means. Where the system can, it is held back in this process from the start
+    # and for good (`held_signal`): polars sets a handler of its own while it works, which an ignored signal would reach.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     store = Store(root)

@@ -17,8 +17,7 @@ def held_signal(number: signal.Signals, *, children_ignore: bool = False) -> Ite
 
     Args:
         number: The signal.
-        children_ignore: Whether it is also held back in a process that the block starts, until that process lets it
-            through (`release_signal`).
+        children_ignore: Whether it is also held back in a process that the block starts, for good.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -41,9 +40,3 @@ def held_signal(number: signal.Signals, *, children_ignore: bool = False) -> Ite
         signal.signal(number, before)
         if arrived:
             os.kill(os.getpid(), number)
-
-
-def release_signal(number: signal.Signals) -> None:
-    """Let a signal through that the process which started this one has held back."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
