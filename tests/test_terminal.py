@@ -72,10 +72,12 @@ def test_errors_print_as_text(nosce, tmp_path):
         ("none\x1b[31m",),
         ("explain", "\udcff"),
     ):
-        ended = nosce(*words, cwd=tmp_path)
+        ended = nosce.here(*words, cwd=tmp_path)
         assert ended.returncode == 2, ended.stderr
         assert not steers(ended.stderr), ended.stderr
         assert "Traceback" not in ended.stderr
+    ended = nosce("explain", "\udcff\x1b[31m", cwd=tmp_path)  # a real stream, which has an encoding
+    assert (ended.returncode, steers(ended.stderr)) == (2, False), ended.stderr
 
 
 def test_nothing_is_printed_past_the_function_that_spells_out():

@@ -90,7 +90,7 @@ def _unexpected_error(step: Step, store: Store) -> str:
 
 def _worker_main(connection: Connection, root: Path, runtime: RuntimeConfig, cores: set[int] | None) -> None:
     # The parent decides what an interrupt means. Where the system can, it is held back in this process from the start
-    # and for good (`held_signal`): polars sets a handler of its own while it works, which an ignored signal would reach.
+    # and for good (`held_signal`): polars sets a handler of its own while it works, which an ignored one would reach.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)

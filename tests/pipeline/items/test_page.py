@@ -59,6 +59,14 @@ def test_page_and_chunks_stay_below_three_megabytes(written, results, reader, tm
     assert f"This page has 1 of {len(reader.entries)} items" in text
 
 
+def test_a_page_has_a_limit_of_items(results, reader, tmp_path, monkeypatch):
+    """Of thousands of items a thousand are on the page."""
+    monkeypatch.setattr(items_page, "MAX_ITEMS", 3)
+    write_items_page(results, tmp_path)
+    assert len(chunks_of(tmp_path)["index"]["rows"]) == 3
+    assert f"This page has 3 of {len(reader.entries)} items" in (tmp_path / "items.html").read_text(encoding="utf-8")
+
+
 def test_equal_results_give_equal_pages(written, results, tmp_path):
     write_items_page(results, tmp_path)
     for file in (file for file in written.rglob("*") if file.is_file()):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from nosce.store.spec import Json
 
 PAGE, FOLDER, INDEX = "items.html", "items", "index"
-MAX_SITE_BYTES = 2_500_000  # of all chunks of a page together; one chunk more may be begun
+MAX_ITEMS = 1_000  # of a page: a study with thousands of items would take minutes to write
+MAX_SITE_BYTES = 1_000_000  # of all chunks of a page together; one chunk more may be begun
 CHUNK_CHARACTERS = 1_200_000  # of a chunk's JSON, which is compressed to some fifteenth
 BATCH = 40  # items that are read from the readings at once
 MAX_HINT = 100  # characters of a question by which an item is found, e.g. with a person's name
@@ -57,7 +58,7 @@ def write_items_page(results: RunResults, page_folder: Path) -> str:
     """Write the page into a study's folder; its file's name, for a link.
 
     Items are taken in an order that looks random and is always the same, those that were asked about first, until
-    all chunks together have `MAX_SITE_BYTES`; the page says how many are left out.
+    there are `MAX_ITEMS`, or all chunks together have `MAX_SITE_BYTES`; the page says how many are left out.
     """
     reader, plan = ItemReader(results), results.plan
     order = {entry.name: number for number, entry in enumerate(reader.entries)}
@@ -106,8 +107,8 @@ def _notes(results: RunResults, shown: int, every: int) -> Iterator[str]:
 
 
 def _batches(reader: ItemReader) -> Iterator[StudyItem]:
-    """All items in the order of the page, of which some are read at a time."""
-    ordered = sorted(reader.entries, key=lambda entry: (entry.n_asked == 0, hash_order(entry)))
+    """The items of the page in its order, of which some are read at a time."""
+    ordered = sorted(reader.entries, key=lambda entry: (entry.n_asked == 0, hash_order(entry)))[:MAX_ITEMS]
     for first in range(0, len(ordered), BATCH):
         batch: list[ItemEntry] = sorted(ordered[first : first + BATCH], key=lambda entry: entry.seed)
         yield from reader.items(batch)
@@ -117,13 +118,15 @@ def _parts(every: Iterable[StudyItem]) -> Iterator[tuple[list[StudyItem], list[s
     """The items with the JSON of each, in parts that make a chunk of about `CHUNK_CHARACTERS`."""
     items: list[StudyItem] = []
     texts: list[str] = []
+    length = 0
     for item in every:
         text = chunk_text(page_json(item.to_json()))
-        if items and sum(map(len, texts)) + len(text) > CHUNK_CHARACTERS:
+        if items and length + len(text) > CHUNK_CHARACTERS:
             yield items, texts
-            items, texts = [], []
+            items, texts, length = [], [], 0
         items.append(item)
         texts.append(text)
+        length += len(text)
     if items:
         yield items, texts
 
