@@ -20,7 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import pytest
 from filelock import FileLock
 from tests.fixtures.inline_pool import make_inline_pool
-from tests.fixtures.warm_process import WarmProcess, WarmStart, can_start_warm
+from tests.fixtures.warm_process import WarmProcess, WarmStart, WarmStartError, can_start_warm
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from nosce.cli import app, exit_code_of
@@ -98,7 +98,10 @@ class Nosce:
         """
         line, env = [self.path, *map(str, words)], self.surroundings(**variables)
         if self.warm and not any(name.startswith(READ_AT_IMPORT) for name in variables):
-            return self.warm.start(line, env, cwd, largest_file)
+            try:
+                return self.warm.start(line, env, cwd, largest_file)
+            except WarmStartError:  # commands start anew then, which takes longer
+                self.warm = None
         limit = None
         if largest_file is not None:
             from resource import RLIMIT_FSIZE, setrlimit  # not on every system
