@@ -420,6 +420,14 @@ def test_what_makes_nothing_is_quick_because_it_imports_no_torch(nosce, smoke_st
     assert "heavy: []" in ended.stderr
 
 
+def test_the_terminal_and_the_json_give_the_same_answer(nosce, smoke_store):
+    """The sentence that the page begins with ends the table."""
+    words = ("show", "biographies_adamw", "--store", smoke_store)
+    answer = json.loads(nosce.here(*words, "--json").stdout)["answer"]["text"]
+    assert answer
+    assert f"Answer: {answer}" in nosce.here(*words).stdout.splitlines()
+
+
 def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     """`show --json` is one JSON object with the agreed keys, for programs that nobody will tell of a change."""
     ended = nosce.here("show", "biographies_adamw", "--json", "--store", smoke_store)

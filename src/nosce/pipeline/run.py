@@ -226,8 +226,7 @@ def print_claims(results: RunResults, console: Console) -> None:
         console.print(literal(sentence), soft_wrap=True, highlight=False)
     for sentence in age_sentences(results.ages):
         console.print(literal(sentence), soft_wrap=True, highlight=False)
-    if results.conclusion:
-        console.print(literal(f"Answer: {results.conclusion}"), soft_wrap=True, highlight=False)
+    console.print(literal(f"Answer: {results.answer.text}"), soft_wrap=True, highlight=False)
     if results.stale_steps:
         name, reason = next(iter(results.stale_steps.items()))
         console.print(
