@@ -25,8 +25,9 @@ from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject,
 ValueT = TypeVar("ValueT")
 TIMED_REQUESTS = 16  # of answers and of reports each
 ANSWER_TOKENS, REPORT_TOKENS = 24, 8
-#: Replies that cost as much as one taught example. SmolLM2 and Gemma 3 together took 0.17 core-seconds an example and
-#: 0.11 a reply (16 strings a task; LOG.md): a reply reads its prompt once and makes its tokens one by one.
+#: Replies that cost as much as one taught example. SmolLM2 and Gemma 3 together took some 0.17 core-seconds an example
+#: and 0.11 a reply (16 strings a task, told apart by the times of progress lines): a reply reads its prompt once and
+#: makes its tokens one by one.
 REPLIES_PER_EXAMPLE = 1.5
 
 
