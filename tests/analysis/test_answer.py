@@ -75,12 +75,13 @@ def test_no_claim_is_no_answer():
 
 
 def test_the_headline_says_which_claims_answer_and_their_verdicts_say_what():
-    """In the headline's order, at most two; an undecided one is told as undecided beside a decided one."""
+    """In the headline's order, at most two; an undecided one is told as undecided behind a decided one."""
     verdicts = [verdict("holds", "a"), verdict("undecided", "b"), verdict("fails", "c/1"), verdict("fails", "c/2")]
     answer = derive_answer(verdicts, ("c/*", "a"))
     assert answer.claims == ("c/1", "c/2")
     mixed = derive_answer(verdicts, ("b", "a"))
-    assert mixed.text.startswith("Not decided is whether this is so:")
+    assert mixed.text.startswith(f"{TEXT} (30.0 points")  # what is decided comes first
+    assert mixed.text.endswith(f"Not decided is whether this is so: “{TEXT}”.")
     assert mixed.claims == ("a",)
     open_ones = [verdict("undecided", "a"), verdict("undecided", "b", text="Dogs swim")]
     text = derive_answer(open_ones, ("a", "b")).text

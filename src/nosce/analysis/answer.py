@@ -22,7 +22,7 @@ class StudyAnswer:
     Args:
         parts: One sentence or two, each with the numbers behind it, or "" without.
         sure: How sure the answer is, in a sentence; "" without a claim.
-        claims: Ids of the claims that the answer tells, the leading one first.
+        claims: Ids of the claims that the answer tells, decided ones first.
         is_decided: Whether one of these claims is decided.
     """
 
@@ -52,6 +52,7 @@ def derive_answer(verdicts: Sequence[Verdict], headline: Sequence[str] = (), con
         return StudyAnswer(parts=parts, sure="")
     decided = [verdict for verdict in findings if verdict.verdict != "undecided"]
     told = (_named(findings, headline) or decided)[:MAX_TOLD]
+    told.sort(key=lambda verdict: verdict.verdict == "undecided")  # what is decided comes first
     known = [verdict for verdict in told if verdict.verdict != "undecided"]
     if conclusion:
         parts = _part(conclusion)
