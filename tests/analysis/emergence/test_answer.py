@@ -88,6 +88,27 @@ def test_the_share_of_the_continuous_score_is_that_at_the_jump():
     assert numbers.window[0] < 1e6 < numbers.window[1] * 10
 
 
+def test_a_score_that_never_rises_has_no_share_of_its_rise():
+    """It is no 0 %, which a score has that rose elsewhere."""
+    sizes = 10.0 ** np.arange(9)
+    sharp = np.repeat([0, 0, 0, 0, 0, 0, 1, 1, 1], 100).reshape(1, 9, 100).astype(float)
+    falling = np.broadcast_to(-np.arange(9.0)[None, :, None], sharp.shape)
+    scores = ItemOutcomes(sizes, sharp, falling)
+    assert jump_numbers(scores, Seed(0)).continuous_share is None
+    for verdict in ("metric", "break"):
+        assert answered(scores, verdict=verdict).why.endswith("of its rise, nll does not rise.")
+
+
+def test_a_resampling_without_a_rise_may_have_any_share():
+    """A rise so small that every seventh resampling has none: from 0 to 100 %."""
+    sizes = 10.0 ** np.arange(5)
+    sharp = np.repeat([0, 0, 0, 1, 1], 20).reshape(1, 5, 20).astype(float)
+    smooth = np.zeros((1, 5, 20))
+    smooth[0, 3:, :2] = 1.0
+    share = jump_numbers(ItemOutcomes(sizes, sharp, smooth), Seed(0)).continuous_share
+    assert (share.low, share.high) == (0, 1)
+
+
 def test_a_share_of_none_has_an_exact_range():
     """Every resampling of 0 of 20 is 0, and up to 17 % may hide."""
     right = np.array([[0.0, 0, 1, 2, 18, 20]])

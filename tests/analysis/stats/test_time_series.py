@@ -103,3 +103,17 @@ def test_what_is_counted_is_its_own_interval():
 def test_a_curve_leaves_its_beginning_where_it_stays_above(curve, place):
     """By hand."""
     assert onset_index(curve, 0.2) == place
+
+
+def test_a_draw_in_which_a_curve_stands_still_has_no_correlation():
+    """Curves that change in the first and the last step alone: most draws of blocks hold no change, and no r of 0."""
+    still = [0.0, 1, *[1] * 18, 2]
+    with pytest.raises(DataError, match="changes so seldom that"):
+        curve_correlation([still], [still], seed=SEED, detrended=True)
+
+
+def test_curves_that_move_as_one_have_a_correlation_of_one_in_every_draw():
+    """Six of seven changes: a draw without any must not widen the interval as if it were a correlation of 0."""
+    steps = [0.0, 1, 2, 2, 2, 2, 3, 4]
+    found = curve_correlation([steps], [steps], seed=SEED, detrended=True)
+    assert found.low > 0.8

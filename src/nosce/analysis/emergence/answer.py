@@ -52,7 +52,9 @@ class JumpNumbers:
         last: The sharp score at the last size.
         window: From which size to which the sharp score rises most, a quarter of the log range apart.
         sharp_share: Share of its rise that the sharp score makes there.
-        continuous_share: Share of its rise that the continuous score makes there; None without one.
+        continuous_share: Share of its rise that the continuous score makes there; None without one, or where it does
+            not rise.
+        has_continuous: There is a continuous score.
     """
 
     first: ShareInterval
@@ -60,6 +62,7 @@ class JumpNumbers:
     window: tuple[float, float]
     sharp_share: ShareInterval
     continuous_share: ShareInterval | None
+    has_continuous: bool
 
 
 def jump_numbers(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> JumpNumbers:
@@ -73,28 +76,35 @@ def jump_numbers(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> JumpNumber
     middle = float(rise_shape(sharp, logs, JUMP_WINDOW).window_log_size[0])
     half = JUMP_WINDOW * float(logs[-1] - logs[0]) / 2
     shares = None if smooth is None else _shares_at_jump(sharp, smooth, logs)
-    drawn = None if smooth is None else _shares_at_jump(drawn_sharp, drawn_smooth, logs)
+    has_rise = shares is not None and bool(np.isfinite(shares[0]))
+    drawn = _shares_at_jump(drawn_sharp, drawn_smooth, logs) if has_rise else None
+    sharp_shape = rise_shape(drawn_sharp, logs, JUMP_WINDOW)
     return JumpNumbers(
         first=_with_exact_range(_interval(float(sharp[0, 0]), drawn_sharp[:, 0]), asked[0]),
         last=_with_exact_range(_interval(float(sharp[0, -1]), drawn_sharp[:, -1]), asked[-1]),
         window=(10 ** (middle - half), 10 ** (middle + half)),
         sharp_share=_interval(
             float(rise_shape(sharp, logs, JUMP_WINDOW).window_share[0]),
-            rise_shape(drawn_sharp, logs, JUMP_WINDOW).window_share,
+            np.where(sharp_shape.rise > 0, sharp_shape.window_share, np.nan),
         ),
         continuous_share=None if shares is None or drawn is None else _interval(float(shares[0]), drawn),
+        has_continuous=smooth is not None,
     )
 
 
 def _shares_at_jump(sharp: FloatArray, smooth: FloatArray, logs: FloatArray) -> FloatArray:
-    """The share of the continuous score's rise in the window where the sharp score rises most. (D, J), ... -> (D,)."""
+    """The share of the continuous score's rise in the window where the sharp score rises most; NaN without a rise.
+
+    Shapes: (D, J), (D, J), (J,) -> (D,).
+    """
     middles = rise_shape(sharp, logs, JUMP_WINDOW).window_log_size
     half = JUMP_WINDOW * (logs[-1] - logs[0]) / 2
     rising = isotonic_fit(smooth)
-    shares = np.zeros(len(rising))
+    shares = np.full(len(rising), np.nan)
     for index, (curve, middle) in enumerate(zip(rising, middles, strict=True)):
         low, high = np.interp([middle - half, middle + half], logs, curve)
-        shares[index] = (high - low) / (curve[-1] - curve[0]) if curve[-1] > curve[0] else 0.0
+        if curve[-1] > curve[0]:
+            shares[index] = (high - low) / (curve[-1] - curve[0])
     return shares
 
 
@@ -108,7 +118,9 @@ def _with_exact_range(share: ShareInterval, asked: float) -> ShareInterval:
 
 
 def _interval(value: float, drawn: FloatArray) -> ShareInterval:
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    """A resampling without a rise says nothing of its share, so it counts as 0 below and as 1 above."""
+    low = np.quantile(np.where(np.isnan(drawn), 0.0, drawn), 0.025)
+    high = np.quantile(np.where(np.isnan(drawn), 1.0, drawn), 0.975)
     return ShareInterval(value, min(value, float(low)), max(value, float(high)))
 
 
@@ -156,14 +168,13 @@ def audit_answer(
         withheld: Why a verdict of the test was withheld; "" where it was not.
     """
     numbers = jump_numbers(scores, seed)
-    has_continuous = numbers.continuous_share is not None
     decided = verdict != "under-resolved"
     errors = simulated_errors(verdict, result.sizes, result.items) if decided else None
     return AuditAnswer(
         what=withheld or _what(result, verdict, names, numbers),
         why=_why(result, verdict, names, numbers),
         how_sure=_how_sure(result, errors),
-        what_would_change=_what_would_change(scores, result, verdict, has_continuous=has_continuous),
+        what_would_change=_what_would_change(scores, result, verdict, has_continuous=numbers.has_continuous),
         errors=errors,
     )
 
@@ -194,7 +205,7 @@ def _what(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str,
         return fitted(_no_jump_template(result, numbers), names[:1])
     if result.sizes < MIN_SIZES:
         return f"No verdict: {result.sizes} sizes are too few to tell a jump from a rise."
-    if numbers.continuous_share is None and result.frequencies["under-resolved"] >= MIN_AGREEMENT:
+    if not numbers.has_continuous and result.frequencies["under-resolved"] >= MIN_AGREEMENT:
         return fitted("{} jumps; without a continuous score it is open why.", names[:1])
     return f"No verdict: {result.sizes} sizes of {result.items:,.0f} items do not tell the cases apart."
 
@@ -212,13 +223,14 @@ def _no_jump_template(result: MirageTestResult, numbers: JumpNumbers) -> str:
 
 def _why(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str, str], numbers: JumpNumbers) -> str:
     """Two numbers with their intervals."""
-    if result.sharp_rise < MIN_SHARP_RISE or numbers.continuous_share is None or verdict == "no jump":
+    if result.sharp_rise < MIN_SHARP_RISE or not numbers.has_continuous or verdict == "no jump":
         steep = f", steepest quarter {numbers.sharp_share}" if result.sharp_rise >= MIN_SHARP_RISE else ""
         return fitted(f"Why: {{}} {numbers.first} to {numbers.last}{steep}.", names[:1])
     low, high = (size_text(size) for size in numbers.window)
     if verdict == "unexplained" and (off := _worst_link(result)) is not None:
         return fitted(f"{low} to {high}: {{}} {numbers.sharp_share} of its rise; link off {off}.", names[:1])
-    shares = f"{low} to {high}: {{}} makes {numbers.sharp_share} of its rise, {{}} {numbers.continuous_share}."
+    beside = numbers.continuous_share or "does not rise"
+    shares = f"{low} to {high}: {{}} makes {numbers.sharp_share} of its rise, {{}} {beside}."
     return fitted(shares, names)
 
 

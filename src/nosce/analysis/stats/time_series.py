@@ -21,6 +21,7 @@ from nosce.records import Estimate
 from nosce.seeds import Seed
 
 MIN_CHECKPOINTS = 5  # points of a curve
+MIN_DEFINED_SHARE = 0.5  # of the draws of blocks
 
 
 def curve_correlation(
@@ -47,11 +48,13 @@ def curve_correlation(
 
     Returns:
         The mean over seeds of r, with Student's t over seeds within [-1, 1]. One seed has the standard error of a
-        moving-block bootstrap alone: blocks of about the cube root of the points are redrawn. Several seeds have an
-        interval that is not narrower than the 80 % one of redrawn blocks. `n` counts points.
+        moving-block bootstrap alone: blocks of about the cube root of the points are redrawn; draws in which a curve
+        does not change have no r and are left out. Several seeds have an interval that is not narrower than the 80 %
+        one of redrawn blocks. `n` counts points.
 
     Raises:
-        DataError: Curves of unequal lengths, of fewer than five points, or that do not change at all.
+        DataError: Curves of unequal lengths, of fewer than five points, or that do not change at all, or so seldom
+            that hardly any draw of blocks holds a change of both.
 
     Source:
         Jin and Rinard 2024 (arXiv:2305.11169), section 3, have R²; Künsch 1989, Annals of Statistics 17, for moving
@@ -63,9 +66,9 @@ def curve_correlation(
         raise DataError("two curves were to be held together, but there is no seed; run one.")
     values = np.array([_correlations(pair[None])[0] for pair in pairs])
     rng = (seed / "blocks").numpy()
-    resampled = np.array([_correlations(_block_resamples(pair, resamples, rng)) for pair in pairs])
+    within = np.array([_redrawn_variance(_block_resamples(pair, resamples, rng)) for pair in pairs])
     points = sum(len(pair) for pair in pairs)
-    half_width, method = half_width_over_seeds(values, np.var(resampled, axis=1), "blocks of checkpoints", level)
+    half_width, method = half_width_over_seeds(values, within, "blocks of checkpoints", level)
     low, high = CORRELATION_RANGE.score_interval(float(values.mean()), half_width, n=points)
     changes = "changes, " if detrended else ""
     method = f"{changes}{method}; {CORRELATION_RANGE.description} by a score test"
@@ -120,11 +123,23 @@ def _paired_points(curve_a: Sequence[float], curve_b: Sequence[float], detrended
 
 
 def _correlations(points: FloatArray) -> FloatArray:
-    """Pearson's r of each of R sets of P points; 0 where a set does not vary. Shapes: (R, P, 2) -> (R,)."""
+    """Pearson's r of each of R sets of P points; NaN where a set does not vary. Shapes: (R, P, 2) -> (R,)."""
     centred = points - points.mean(1, keepdims=True)
     sizes = np.sqrt((centred**2).sum(1).prod(1))
     products = (centred[..., 0] * centred[..., 1]).sum(1)
-    return np.where(sizes > 0, products / np.where(sizes > 0, sizes, 1.0), 0.0)
+    return np.where(sizes > 0, products / np.where(sizes > 0, sizes, 1.0), np.nan)
+
+
+def _redrawn_variance(resampled: FloatArray) -> float:
+    """The variance of r over the draws that have one. Shape: (R, P, 2)."""
+    values = _correlations(resampled)
+    defined = values[np.isfinite(values)]
+    if len(defined) < MIN_DEFINED_SHARE * len(values):
+        raise DataError(
+            f"of two curves one changes so seldom that {100 * len(defined) / len(values):.0f} % of the draws of blocks "
+            f"have a correlation, where {100 * MIN_DEFINED_SHARE:.0f} % are needed; give it more checkpoints."
+        )
+    return float(np.var(defined))
 
 
 def _block_resamples(points: FloatArray, resamples: int, rng: np.random.Generator) -> FloatArray:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from nosce.analysis.emergence.audit import audit_tables
@@ -168,6 +169,16 @@ def test_a_standard_error_tells_how_many_items():
     assert np.all(np.abs(outcomes.n_total - 499) <= 1)
     assert outcomes.continuous_stderr is not None
     assert (outcomes.continuous_stderr > 0).all()
+
+
+def test_a_size_with_one_answer_has_the_spread_of_the_other_sizes(tmp_path):
+    """One answer has no spread of its own, which is no spread of 0."""
+    answers = {1: 4, 10: 1, 100: 4, 1000: 4, 10000: 4}
+    rows = [(size, item % 2, item + size) for size, count in answers.items() for item in range(count)]
+    path = tmp_path / "table.csv"
+    pl.DataFrame(rows, schema=["size", "sharp", "continuous"], orient="row").write_csv(path)
+    found = parse_outcomes(read_tasks(path, ColumnChoice())[0].table).continuous_stderr
+    assert found[0, 1] == pytest.approx(2 * found[0, 0])
 
 
 def test_several_tasks_have_a_verdict_each():

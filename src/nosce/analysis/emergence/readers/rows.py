@@ -200,10 +200,19 @@ def _counted_items(
     sums = [pl.col("sharp").sum().alias("right"), pl.len().cast(pl.Float64).alias("asked")]
     if "continuous" in rows.columns:
         sums.append(pl.col("continuous").mean())
-        sums.append((pl.col("continuous").std() / pl.len().sqrt()).fill_null(0.0).alias("continuous_stderr"))
+        sums.append(pl.col("continuous").std().alias("__spread__"))
     if "chance" in rows.columns:
         sums.append(pl.col("chance").mean())
-    counted = rows.group_by(keys, maintain_order=True).agg(sums)
+    counted = _with_stderr(rows.group_by(keys, maintain_order=True).agg(sums))
     keep = [name for name in counted.columns if name not in ("seed", "continuous_stderr")]
     table, notes = _with_seed_as_series(counted, keep, names)
     return table, ("No column names the items, so they are counted; `--item COLUMN` pairs them.", *notes)
+
+
+def _with_stderr(counted: pl.DataFrame) -> pl.DataFrame:
+    """`continuous_stderr` from the spread of the answers; where one answer has none, from the mean spread elsewhere."""
+    spread = counted["__spread__"] if "__spread__" in counted.columns else None
+    if spread is None or (elsewhere := spread.mean()) is None:
+        return counted.drop("__spread__", strict=False)
+    errors = pl.col("__spread__").fill_null(elsewhere) / pl.col("asked").sqrt()
+    return counted.with_columns(continuous_stderr=errors).drop("__spread__")
