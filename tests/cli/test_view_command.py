@@ -10,7 +10,7 @@ import socket
 import urllib.request
 
 import pytest
-from tests.fixtures.live_page import BROWSER, Page
+from tests.fixtures.chromium import CHROMIUM, open_page
 
 from nosce.store.store import Store
 
@@ -76,27 +76,26 @@ def test_a_taken_port_is_one_sentence(nosce, tmp_path, pages):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-def test_a_browser_sees_the_numbers_change_with_the_store(viewed, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_a_browser_sees_the_numbers_change_with_the_store(viewed):
     """No error on its console, no address but the server's, no scrolling sideways, and a word when the view ends."""
     process, address, store = viewed
-    with Page(tmp_path / "profile") as page:
-        page.open(address)
-        assert page.value("document.querySelector('#ledger h3').textContent").startswith("Birds <b>")
-        assert page.value("document.querySelectorAll('#live .run').length") == 0
+    with open_page(address) as page:
+        assert page.evaluate("document.querySelector('#ledger h3').textContent").startswith("Birds <b>")
+        assert page.evaluate("document.querySelectorAll('#live .run').length") == 0
         ledger = "document.getElementById('ledger')"
-        page.value(f"window.before = {ledger}; 0")
+        page.evaluate(f"window.before = {ledger}; 0")
         with store.lease("training-8") as lease:
             lease.note = lambda: '{"done": 3, "total": 4, "unit": "steps"}'
             page.wait("document.getElementById('live').textContent.includes('3 of 4 steps, 75 %')")
             lease.note = lambda: '{"done": 4, "total": 4, "unit": "steps"}'
             page.wait("document.getElementById('live').textContent.includes('4 of 4 steps, 100 %')")
-            assert page.value(f"window.before === {ledger}")  # what has not changed stays as it is
+            assert page.evaluate(f"window.before === {ledger}")  # what has not changed stays as it is
         page.wait("document.querySelectorAll('#live .run').length === 0")
         for width in (390, 1280):
-            page.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
-            assert page.value("document.documentElement.scrollWidth") <= width
-        assert page.value("document.querySelector('#ledger h3 a').href") == f"{address}results/birds/laptop/index.html"
+            page.resize(width, 800)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.querySelector('#ledger h3 a').href") == f"{address}results/birds/laptop/index.html"
         assert page.errors == []
         assert {one.split("/")[2] for one in page.requests if one.startswith("http")} == {address.split("/")[2]}
         process.terminate()

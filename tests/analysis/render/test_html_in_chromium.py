@@ -4,7 +4,7 @@ import itertools
 
 import polars as pl
 import pytest
-from tests.fixtures.headless import CHROMIUM, Browser
+from tests.fixtures.chromium import CHROMIUM, open_page
 
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
 from nosce.analysis.render.forest import ClaimRule
@@ -70,32 +70,31 @@ def planted_page():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(render_study_page(planted_page()), encoding="utf-8")
-    return path.as_uri()
+    return path
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_scrolls_sideways_complains_or_leaves_the_file(address, tmp_path, width, dark):
+def test_nothing_scrolls_sideways_complains_or_leaves_the_file(page, width, dark):
     """With every fold open, too; the narrow screen gets the narrow picture."""
-    with Browser(tmp_path / "profile", width=width, dark=dark) as browser:
-        browser.go(address)
+    with open_page(page, width=width) as browser:
+        browser.darken(dark)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
         browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
         narrow = browser.evaluate("document.querySelector('.lead img').naturalWidth < 400")
         assert narrow == (width == 390)
         assert browser.evaluate("window.hacked === undefined && !document.querySelector('script')")
-        assert browser.complaints == []
-        assert all(one.startswith(("file:", "data:")) for one in browser.addresses)
+        assert browser.errors == []
+        assert all(one.startswith(("file:", "data:")) for one in browser.requests)
 
 
-def test_a_claim_opens_by_keyboard(address, tmp_path):
+def test_a_claim_opens_by_keyboard(page):
     """Tab reaches the claims in their order, with a visible focus; Enter and the space bar open and close them."""
-    with Browser(tmp_path / "profile") as browser:
-        browser.go(address)
+    with open_page(page, height=900) as browser:
         focus = "document.activeElement.parentElement.id"
         for _ in range(12):
             browser.press("Tab")
@@ -105,23 +104,21 @@ def test_a_claim_opens_by_keyboard(address, tmp_path):
         assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         browser.press("Enter")
         assert browser.evaluate("document.querySelector('#claim-1').open")
-        browser.press("Space")
+        browser.press(" ")
         assert not browser.evaluate("document.querySelector('#claim-1').open")
         browser.press("Tab")
         assert browser.evaluate(focus) == "claim-2"
 
 
-def test_the_forest_begins_within_a_screen_and_a_half(address, tmp_path):
+def test_the_forest_begins_within_a_screen_and_a_half(page):
     """Question, answer, how sure and one figure take no more than that."""
-    with Browser(tmp_path / "profile") as browser:
-        browser.go(address)
+    with open_page(page, height=900) as browser:
         assert browser.evaluate("document.querySelector('.forest').getBoundingClientRect().top") < 1.5 * 900
 
 
-def test_headings_are_in_order_and_drawings_have_words(address, tmp_path):
+def test_headings_are_in_order_and_drawings_have_words(page):
     """No level of heading is left out; each picture has a text, each table its heads."""
-    with Browser(tmp_path / "profile") as browser:
-        browser.go(address)
+    with open_page(page, height=900) as browser:
         levels = browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(one => +one.tagName[1])")
         assert levels[0] == 1
         assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
