@@ -95,7 +95,9 @@ def test_a_browser_sees_the_numbers_change_with_the_store(viewed):
         for width in (390, 1280):
             page.resize(width, 800)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("document.querySelector('#ledger h3 a').href") == f"{address}results/birds/laptop/index.html"
+        assert (
+            page.evaluate("document.querySelector('#ledger h3 a').href") == f"{address}results/birds/laptop/index.html"
+        )
         assert page.errors == []
         assert {one.split("/")[2] for one in page.requests if one.startswith("http")} == {address.split("/")[2]}
         process.terminate()

@@ -97,7 +97,7 @@ def test_the_width_of_an_interval_is_that_of_the_unseen_entities(monkeypatch, fo
 
 def test_too_little_is_refused_with_the_price(monkeypatch, request_):
     priced(monkeypatch, 600.0)
-    with pytest.raises(UsageError, match=r"is too little: people=16, exposures=10, the smallest size, takes \d"):
+    with pytest.raises(UsageError, match=r"is too little: people=16, exposures=8, the smallest size, takes \d"):
         choose_size(request_, 1, 2)
 
 

@@ -19,7 +19,7 @@ from nosce.evals.patching.name import NamePatching
 from nosce.evals.patching.program_state import StateEditing
 from nosce.evals.probing.label_probes import LabelProbe
 from nosce.evals.probing.low_rank import LowRankProbeConfig
-from nosce.evals.probing.pq_probes import NameProbe
+from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.evals.self_report import InvalidRate
 from nosce.models.architecture import Architecture, Family, Pretrained
@@ -405,6 +405,18 @@ def test_exchanges_are_priced_by_a_few_of_their_pairs():
     assert len(found.filter(metric="right")) == 20
     timed = timing.time_evaluation(NamePatching(name_extractor=BiographyNameExtractor()), given, model, 1, Seed(0))
     assert 0 < timed.fixed_seconds < 60
+
+
+@pytest.mark.parametrize("steps", [200, 2_000])
+def test_a_probe_of_states_as_they_are_is_priced_by_what_it_reads(monkeypatch, steps):
+    """Without an update of the embedding the network reads each text once, however many steps the probe has."""
+    monkeypatch.setattr(timing, "_time_fraction", lambda _, __, ___, fraction, *____: 1.0 + 10 * fraction)
+    config = LowRankProbeConfig(rank=0, steps=steps, batch_size=16)
+    for probe in (PositionProbe(config=config), NameProbe(config=config, name_extractor=BiographyNameExtractor())):
+        given = sample(400)
+        timed = timing.time_evaluation(probe, given, None, 3, Seed(0))
+        assert timed.seconds(len(given.questions)) == pytest.approx(11)
+        assert timed.seconds(len(given.questions) / 2) == pytest.approx(6)
 
 
 def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):

@@ -19,7 +19,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
-from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset
 from nosce.seeds import Seed
 from nosce.store.spec import LATER
@@ -71,8 +71,18 @@ class PositionProbe(MultiCheckpointEvaluation):
         """The texts of all steps, one for each task. Without an update the network reads each text once."""
         return N_GUESSED_TASKS * self.config.steps * self.config.batch_size if self.config.rank else 0
 
-    def timing_subset(self) -> TimingSubset:
-        """A few small training steps of the probes. The predictions afterwards take little time and are left out."""
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """The last checkpoint is read, whatever their number."""
+        return "the last alone"
+
+    def timing_subset(self) -> TimingSubset | None:
+        """A few small training steps of the probes. The predictions afterwards take little time and are left out.
+
+        None without an update: the network then reads each text once, whatever the number of steps.
+        """
+        if not self.config.rank:
+            return None
         config, times = self.config.timing_subset
         return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
 
@@ -143,8 +153,18 @@ class NameProbe(MultiCheckpointEvaluation):
         """The texts of all steps, one for each task. Without an update the network reads each text once."""
         return N_GUESSED_TASKS * self.config.steps * self.config.batch_size if self.config.rank else 0
 
-    def timing_subset(self) -> TimingSubset:
-        """A few small training steps of the probes. The predictions afterwards take little time and are left out."""
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """The last checkpoint is read, whatever their number."""
+        return "the last alone"
+
+    def timing_subset(self) -> TimingSubset | None:
+        """A few small training steps of the probes. The predictions afterwards take little time and are left out.
+
+        None without an update: the network then reads each name once, whatever the number of steps.
+        """
+        if not self.config.rank:
+            return None
         config, times = self.config.timing_subset
         # A large model is timed by a few of its layers, which may not include the site.
         return TimingSubset(replace(self, config=config, site="final"), times, TIMING_ENTITIES)

@@ -40,7 +40,7 @@ from nosce.train.config import LoRA, TrainingConfig
 #: times or more from the second on: SmolLM2 recalled 21 % of the values of five wordings after 10 exposures, 85 to 88 %
 #: after 20 to 24, all after 48 (LOG.md), and no claim is judged of values that are not recalled.
 BUDGET_LADDER: tuple[tuple[str, ...], ...] = (
-    ("people=16", "exposures=10"),
+    ("people=16", "exposures=8"),
     ("people=16", "exposures=32"),
     ("people=24", "exposures=40"),
     ("people=40", "exposures=48"),
