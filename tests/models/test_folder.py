@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import os
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +64,40 @@ def test_an_edit_within_one_tick_of_the_clock_is_another_model(folder, name):
     assert LocalChatModel(folder).model_id != f"model {before.digest[:16]}"
     (folder / name).write_text(text)
     assert Pretrained.from_folder(folder) == before
+
+
+@pytest.fixture
+def read_files(monkeypatch):
+    """The names of the files whose bytes are read, in order."""
+    names, whole = [], hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, how: names.append(Path(file.name).name) or whole(file, how)
+    )
+    return names
+
+
+def test_a_settled_file_is_read_once_and_again_after_an_edit_that_keeps_its_length_and_time(
+    folder, read_files, monkeypatch
+):
+    """Weights have gigabytes, and a card looks at its models two dozen times."""
+    monkeypatch.setattr("nosce.models.folder.SETTLED_SECONDS", 0.0)
+    time.sleep(0.05)
+    first = folder_digest(folder)
+    n_files = len(read_files)
+    assert folder_digest(folder) == first
+    assert len(read_files) == n_files > 1
+    config, stat = folder / "config.json", (folder / "config.json").stat()
+    config.write_text(config.read_text(encoding="utf-8").replace("gpt2", "opt2"), encoding="utf-8")
+    os.utime(config, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert folder_digest(folder) != first
+    assert read_files[n_files:] == ["config.json"]
+
+
+def test_a_file_that_has_just_changed_is_read_each_time(folder, read_files):
+    """Its next edit may fall into the same tick of the clock."""
+    (folder / "config.json").touch()
+    folder_digest(folder), folder_digest(folder)
+    assert read_files.count("config.json") == 2
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "tokenizer.model.v3"])

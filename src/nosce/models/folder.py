@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
 from nosce.errors import SpecError
-from nosce.store.files import JsonObject, load_json_object
+from nosce.store.files import ON_WINDOWS, JsonObject, load_json_object
 from nosce.store.machine import ANY_SIZE, any_size_allowed, physical_memory
 
 CONFIG_FILE, GENERATION_CONFIG_FILE = "config.json", "generation_config.json"
@@ -45,14 +47,15 @@ READ_FILES = (
     "adapter_*",
 )
 LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+SETTLED_SECONDS = 2.0  # since a file's last change, beyond which another change has another time on any disk
 MAX_JSON_BYTES = 64 << 20  # of config.json or an index; the largest real ones have a few MB
 
 
 def folder_digest(folder: Path) -> str:
     """SHA-256 of the names and bytes of all files that the loaders of a model and of its tokenizer read.
 
-    The bytes are read each time. A digest that is remembered by size and time would be wrong after an edit within one
-    tick of the clock.
+    A process reads the bytes of a file once, until its size or one of its times changes; a file that has just been
+    changed is read each time, since an edit within one tick of the clock would leave both as they are.
 
     Raises:
         SpecError: A file cannot be read.
@@ -61,12 +64,41 @@ def folder_digest(folder: Path) -> str:
     files = {file for pattern in READ_FILES for file in folder.glob(pattern) if file.is_file()}
     try:
         for file in sorted({*files, *weight_files(folder)}):
-            with file.open("rb") as stream:
-                file_digest = hashlib.file_digest(stream, "sha256").digest()
-            hasher.update(os.fsencode(file.relative_to(folder)) + b"\0" + file_digest)
+            hasher.update(os.fsencode(file.relative_to(folder)) + b"\0" + _file_digest(file))
     except OSError as error:
         raise SpecError(f"{file} of a pretrained model cannot be read ({error.strerror}); make it readable.") from None
     return hasher.hexdigest()
+
+
+def _file_digest(file: Path) -> bytes:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        state = _file_state(stream.fileno())
+        if state not in _FILE_DIGESTS:
+            digest = hashlib.file_digest(stream, "sha256").digest()
+            is_settled = time.time() - state.changed_ns / 1e9 > SETTLED_SECONDS and not ON_WINDOWS
+            if state != _file_state(stream.fileno()) or not is_settled:
+                return digest
+            _FILE_DIGESTS[state] = digest
+        return _FILE_DIGESTS[state]
+
+
+class _FileState(NamedTuple):
+    """What an edit changes of a file; nobody can set the time of its last change back, which Windows does not have."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+_FILE_DIGESTS: dict[_FileState, bytes] = {}
+
+
+def _file_state(descriptor: int) -> _FileState:
+    found = os.fstat(descriptor)
+    return _FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def check_files(folder: Path) -> None:

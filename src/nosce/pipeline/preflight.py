@@ -44,9 +44,9 @@ def check_model_folders(steps: Iterable[Step], *, made_here: bool = True) -> lis
     for folder, spec in corpora.items():
         _check_tokenizer(spec, Path(folder))
     for folder in sorted(chat_folders):
-        from nosce.models.api.local import LocalChatModel
+        from nosce.models.api.local import check_chat_folder
 
-        LocalChatModel(Path(folder)).check_folder()
+        check_chat_folder(Path(folder))
     return [sentence for sentence in sentences.values() if sentence]
 
 

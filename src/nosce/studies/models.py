@@ -103,14 +103,3 @@ def steps_for(training: TrainingConfig, n_texts: float) -> TrainingConfig:
 def low_rank_update(rank: int) -> LoRA | None:
     """The low-rank update of this rank, as all studies on a model's own weights train it; None for rank 0."""
     return LoRA(rank=rank, embedding_rank=0) if rank else None
-
-
-def check_chat_folder(folder: Path) -> None:
-    """Check that the model in a folder can be asked in words: it generates, and its tokenizer can be read.
-
-    Raises:
-        SpecError: It cannot.
-    """
-    from nosce.models.api.local import LocalChatModel
-
-    LocalChatModel(folder).check_folder()

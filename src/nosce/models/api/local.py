@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.api.local_targets import target_log_likelihoods
 from nosce.models.architecture import ENCODER_FAMILIES, Pretrained, check_pretrained, load_pretrained
 from nosce.models.end_tokens import end_token_ids
+from nosce.models.folder import folder_digest
 from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.models.logits import logits_path
 from nosce.models.neutral import neutral_generation_config, padding_is_harmless
@@ -260,3 +261,19 @@ class LocalChatModel:
             prompt_tokens=prompt_tokens,
             completion_tokens=len(kept),
         )
+
+
+def check_chat_folder(folder: Path) -> None:
+    """Check that the model in a folder can be asked in words: it generates, and its tokenizer can be read.
+
+    A process reads a tokenizer that is as it was once; a large vocabulary takes seconds.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    _check_chat(folder, folder_digest(folder))
+
+
+@cache
+def _check_chat(folder: Path, _digest: str) -> None:
+    LocalChatModel(folder).check_folder()

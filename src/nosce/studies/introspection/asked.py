@@ -36,7 +36,6 @@ from nosce.studies.introspection.prompted_self import SelfKnowledge
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
-from nosce.studies.models import check_chat_folder
 from nosce.study import Scale, Study
 from nosce.train.config import LoRA, TrainingConfig
 
@@ -148,6 +147,8 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
     Raises:
         SpecError: It cannot be asked or taught.
     """
+    from nosce.models.api.local import check_chat_folder
+
     if not isinstance(source.model, Pretrained):
         tuning = config.job if config.teach and source.has_jobs else None
         return RemoteSubject(endpoint=source.model, tuning=tuning, top_logprobs=source.top_logprobs)

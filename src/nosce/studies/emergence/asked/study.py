@@ -22,7 +22,7 @@ from nosce.studies.emergence.asked.experiment import AskedArithmetic
 from nosce.studies.emergence.asked.figures import asked_figures
 from nosce.studies.emergence.asked.selections import asked_curves
 from nosce.studies.emergence.asked.sizes import asked_ladder
-from nosce.studies.models import chat_marks, check_chat_folder
+from nosce.studies.models import chat_marks
 from nosce.study import ExperimentSpec, Scale, Study
 
 ASKED_QUESTION = "Does exact match jump where other scores of the same replies rise smoothly?"
@@ -60,6 +60,8 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
 
 
 def _check_folder(model: Pretrained, config: AskedEmergenceConfig) -> None:
+    from nosce.models.api.local import check_chat_folder
+
     check_chat_folder(Path(model.folder))
     if config.chat:
         chat_marks(model)
