@@ -256,13 +256,14 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             measure=self_advantage(A, B, ablation=LEAK_ABLATION),
             threshold=EQUIVALENCE_MARGIN,
             direction="below",
-            preconditions=(
+            preconditions=tuple(
                 Precondition(
-                    text="B's reports on strings it was taught",
-                    measure=Mean(selection=report_scores(predictor_arm_name(B, A, LEAK_ABLATION))),
+                    text=f"{predictor}'s reports on strings it was taught",
+                    measure=Mean(selection=report_scores(predictor_arm_name(predictor, A, LEAK_ABLATION))),
                     above=0.8,
                     by_interval=True,
-                ),
+                )
+                for predictor in (A, B)
             ),
         )
 
@@ -286,7 +287,7 @@ def _left_out_claim() -> Claim:
             )
         ),
         threshold=0.0,
-        preconditions=ability_preconditions(),
+        preconditions=ability_preconditions(A, ablation=LEFT_OUT_ABLATION),
     )
 
 
@@ -298,5 +299,5 @@ def _no_slot_claim() -> Claim:
         measure=self_advantage(A, B, ablation=NO_SLOT_ABLATION),
         threshold=EQUIVALENCE_MARGIN,
         direction="below",
-        preconditions=ability_preconditions(),
+        preconditions=ability_preconditions(ablation=NO_SLOT_ABLATION),
     )
