@@ -107,4 +107,21 @@ def test_counts_say_what_was_not_judged():
     ]
     assert [claim_word(one) for one in verdicts] == ["holds", "fails", "undecided", "not judged", "not judged"]
     assert derive_answer(verdicts).sure == "Of 5 claims 1 holds, 1 fails, 1 is undecided and 2 were not judged."
-    assert derive_answer(verdicts[2:]).text == "Not answered: none of the 3 claims is decided."
+    assert derive_answer(verdicts[2:]).text == (
+        "Not answered: none of the 3 claims is decided. 1 of them was not judged, since x."
+    )
+
+
+def test_where_nothing_is_decided_the_need_that_is_missing_most_often_is_told():
+    """Somebody whose model recalls too little has to read that, and not ask claim by claim."""
+    verdicts = [
+        verdict("undecided", "a", why="not judged, since recall is 8% and must be above 95%; the cat slept"),
+        verdict("undecided", "b", why="not judged, since the dog slept; recall is 8% and must be above 95%"),
+        verdict("undecided", "c", why="the interval reaches to both sides"),
+    ]
+    told = "2 of them were not judged, since recall is 8% and must be above 95%."
+    assert derive_answer(verdicts).text.endswith(told)
+    assert derive_answer(verdicts, ("c",)).text.endswith(told)
+    assert derive_answer(verdicts[:1]).text.endswith("It was not judged, since recall is 8% and must be above 95%.")
+    assert "not judged" not in derive_answer([*verdicts, verdict("holds", "d")]).text
+    assert "not judged" not in derive_answer(verdicts[2:]).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from nosce.records import Verdict
 
 ClaimWord = Literal["holds", "fails", "undecided", "not judged"]
 NOT_JUDGED = "not judged"  # how the reason of a verdict begins whose precondition did not hold
+NEEDS_MISSING = f"{NOT_JUDGED}, since "  # and how it goes on where readings say so
 MAX_TOLD = 2  # claims that an answer tells
 
 
@@ -65,12 +67,29 @@ def derive_answer(verdicts: Sequence[Verdict], headline: Sequence[str] = (), con
         parts = _part("Not answered: the one claim is undecided")
     else:
         parts = _part(f"Not answered: none of the {len(findings)} claims is decided")
+    if not known and not conclusion:
+        parts = (*parts, *_missing_need(findings))
     claims = tuple(verdict.id for verdict in known) or tuple(verdict.id for verdict in told)
     return StudyAnswer(parts=parts, sure=_sureness(findings), claims=claims, is_decided=bool(known))
 
 
 def _part(text: str) -> tuple[tuple[str, str], ...]:
     return ((text.removesuffix("."), ""),)
+
+
+def _missing_need(findings: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
+    """The need that is missing most often, where it left claims unjudged."""
+    reasons = Counter(
+        reason
+        for verdict in findings
+        if verdict.why.startswith(NEEDS_MISSING)
+        for reason in verdict.why.removeprefix(NEEDS_MISSING).rstrip(".").split("; ")
+    )
+    if not reasons:
+        return ()
+    reason, count = reasons.most_common(1)[0]
+    which = "It was" if len(findings) == 1 else f"{count} of them {'was' if count == 1 else 'were'}"
+    return _part(f"{which} not judged, since {reason}")
 
 
 def claim_word(verdict: Verdict) -> ClaimWord:
