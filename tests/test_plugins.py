@@ -1,7 +1,6 @@
 """A world, a read-out and a study in somebody's own file are treated like the built-in ones."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -236,7 +235,8 @@ def test_a_function_that_returns_no_study_is_the_users_mistake(nosce, tmp_path):
 def test_a_file_that_hides_an_installed_module_is_refused(nosce, tmp_path):
     """A study in `json.py` could not be told from Python's own module by the workers."""
     (tmp_path / "json.py").write_text(STUDY)
-    ended = nosce("run", f"{tmp_path / 'json.py'}:study", "--scale", "smoke", cwd=os.path.expanduser("~"))
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    ended = nosce("run", f"{tmp_path / 'json.py'}:study", "--scale", "smoke", cwd=elsewhere)
 
     assert ended.returncode == 2
     assert "rename the file" in ended.stderr
