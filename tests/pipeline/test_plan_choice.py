@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_the_run_of_one_arm_says_so_and_hides_no_other(store, tmp_path):
     assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert (part["arms"], part["part"]) == (["single"], "1 of 2 arms")
     assert part["claims"] != shown["claims"]
+    assert "run the arms and evaluations it needs." in said
+    assert not re.search(r"\.\.(\s|$)", said)  # a reason that is a sentence has one full stop
     text = called("show", STUDY[0], *there)
     newer = f"nosce show {STUDY[0]} --scale smoke --arms single --store {store.root}"
     assert f"Results of 1 of 2 arms are newer: `{newer}` shows them." in text

@@ -219,7 +219,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             price = results.outlooks[verdict.id].price_sentence if verdict.id in results.outlooks else ""
-            reason = f"{verdict.why}. To decide it: {price}" if price else verdict.why
+            why = verdict.why.rstrip(".")
+            reason = f"{why}. To decide it: {price}" if price else f"{why}."
             console.print(literal(f"{verdict.id} is undecided: {reason}"), soft_wrap=True, highlight=False)
     sentences = [*seed_group_sentences(results.verdicts), *(one.sentence for one in plan.disclosures)]
     for sentence in [*sentences, *([results.halves.sentence] if results.halves else [])]:
