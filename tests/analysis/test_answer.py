@@ -108,7 +108,7 @@ def test_counts_say_what_was_not_judged():
     assert [claim_word(one) for one in verdicts] == ["holds", "fails", "undecided", "not judged", "not judged"]
     assert derive_answer(verdicts).sure == "Of 5 claims 1 holds, 1 fails, 1 is undecided and 2 were not judged."
     assert derive_answer(verdicts[2:]).text == (
-        "Not answered: none of the 3 claims is decided. 1 of them was not judged, since x."
+        "Not answered: none of the 3 claims is decided. 1 of 3 claims was not judged, since x."
     )
 
 
@@ -119,7 +119,7 @@ def test_where_nothing_is_decided_the_need_that_is_missing_most_often_is_told():
         verdict("undecided", "b", why="not judged, since the dog slept; recall is 8% and must be above 95%"),
         verdict("undecided", "c", why="the interval reaches to both sides"),
     ]
-    told = "2 of them were not judged, since recall is 8% and must be above 95%."
+    told = "2 of 3 claims were not judged, since recall is 8% and must be above 95%."
     assert derive_answer(verdicts).text.endswith(told)
     assert derive_answer(verdicts, ("c",)).text.endswith(told)
     assert derive_answer(verdicts[:1]).text.endswith("It was not judged, since recall is 8% and must be above 95%.")

@@ -88,7 +88,7 @@ def _missing_need(findings: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
     if not reasons:
         return ()
     reason, count = reasons.most_common(1)[0]
-    which = "It was" if len(findings) == 1 else f"{count} of them {'was' if count == 1 else 'were'}"
+    which = "It was" if len(findings) == 1 else f"{count} of {len(findings)} claims {'was' if count == 1 else 'were'}"
     return _part(f"{which} not judged, since {reason}")
 
 
