@@ -172,9 +172,8 @@ def test_a_world_of_ones_own_runs_to_its_claim_and_its_readings(nosce, tmp_path)
     assert (claim["id"], claim["n"], claim["unit"]) == ("five-helps", 30, "country")
     assert claim["low"] < claim["estimate"] < claim["high"]
     [folder] = (tmp_path / "steps").glob("estimates-*")
-    [polars] = [
-        b for b in blocks((ROOT / "docs" / "readings.md").read_text(encoding="utf-8"), "python") if "polars" in b
-    ]
+    page = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
+    [polars] = [block for block in blocks(page, "python") if "polars" in block and '"readings.parquet"' in block]
     told = subprocess.run([sys.executable, "-c", polars], cwd=folder, capture_output=True, text=True, check=True)
     assert "five" in told.stdout
 

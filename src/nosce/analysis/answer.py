@@ -79,12 +79,10 @@ def _part(text: str) -> tuple[tuple[str, str], ...]:
 
 def _missing_need(findings: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
     """The need that is missing most often, where it left claims unjudged."""
-    reasons = Counter(
-        reason
-        for verdict in findings
-        if verdict.why.startswith(NEEDS_MISSING)
-        for reason in verdict.why.removeprefix(NEEDS_MISSING).rstrip(".").split("; ")
-    )
+    reasons: Counter[str] = Counter()
+    for verdict in findings:
+        if verdict.why.startswith(NEEDS_MISSING):
+            reasons.update(verdict.why.removeprefix(NEEDS_MISSING).rstrip(".").split("; "))
     if not reasons:
         return ()
     reason, count = reasons.most_common(1)[0]

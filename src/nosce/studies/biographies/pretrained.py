@@ -223,11 +223,14 @@ def _evals(config: PretrainedBiographiesConfig, marks: ChatMarks | None) -> tupl
 
 
 def _laptop_config() -> PretrainedBiographiesConfig:
-    """32 people, each shown 30 times: a model of 135 M weights in a quarter of an hour on two cores."""
+    """32 people, each shown 30 times: a model of 135 M weights in a quarter of an hour on two cores.
+
+    The rates are those that `benchmarks/pretrained_rates.py` took for SmolLM2-135M (pretrained_rates.csv beside it).
+    """
     return PretrainedBiographiesConfig(
         world=replace(SMALL_BIOGRAPHIES, people=32),
         exposures=30,
-        pretraining=continued_training(8, 3e-4, 0.0, 0.5),
+        pretraining=continued_training(8, 6e-4, 0.0, 0.5),
         question_passes=5,
         finetuning=continued_training(16, 1e-4, 0.0, 0.5),
         probe_config=LowRankProbeConfig(rank=0, steps=200, batch_size=16, peak_lr=1e-2),

@@ -15,6 +15,7 @@ from nosce.studies.introspection.arms import (
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
     TABLE_TASKS,
+    TARGET_MODELS,
     A,
     B,
     predictor_arm_name,
@@ -256,16 +257,17 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             measure=self_advantage(A, B, ablation=LEAK_ABLATION),
             threshold=EQUIVALENCE_MARGIN,
             direction="below",
-            preconditions=tuple(
-                Precondition(
-                    text=f"{predictor}'s reports on strings it was taught",
-                    measure=Mean(selection=report_scores(predictor_arm_name(predictor, A, LEAK_ABLATION))),
-                    above=0.8,
-                    by_interval=True,
-                )
-                for predictor in (A, B)
-            ),
+            preconditions=tuple(map(_leak_precondition, TARGET_MODELS)),
         )
+
+
+def _leak_precondition(predictor: str) -> Precondition:
+    return Precondition(
+        text=f"{predictor}'s reports on strings it was taught",
+        measure=Mean(selection=report_scores(predictor_arm_name(predictor, A, LEAK_ABLATION))),
+        above=0.8,
+        by_interval=True,
+    )
 
 
 def _ablation_claims(config: IntrospectionConfig) -> Iterator[Claim]:
