@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from nosce.errors import SpecError
 from nosce.models.architecture import (
@@ -14,9 +15,11 @@ from nosce.models.architecture import (
     Pretrained,
     add_layers,
     build_model,
+    draw_weights,
 )
 from nosce.models.hooks import output_projection_parameters, transformer_blocks
 from nosce.models.pretrained import check_token_ids
+from nosce.models.shallow import build_folder_model
 from nosce.seeds import Seed
 from nosce.store.spec import describe
 
@@ -181,6 +184,28 @@ def test_a_folder_with_random_weights_is_its_architecture_alone(saved):
     assert all(module.p == 0 for module in first.modules() if isinstance(module, torch.nn.Dropout))
     assert set(describe(named)) == {"type", "folder", "digest"}
     assert describe(fresh) != describe(named)
+
+
+@pytest.mark.parametrize("layers", [None, 30])
+def test_random_weights_are_drawn_for_a_padding_token_that_opens_texts(tmp_path, layers):
+    """The end token of many folders is their padding too. With zeros for it a deep model has no finite gradient."""
+    depth = LlamaConfig(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=40,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    LlamaForCausalLM(depth).save_pretrained(tmp_path)
+    net = draw_weights(tmp_path, Seed(0)) if layers is None else build_folder_model(tmp_path, layers, Seed(0))
+    net(input_ids=torch.tensor([[2, 5, 7, 9]]), labels=torch.tensor([[2, 5, 7, 9]])).loss.backward()
+
+    assert (net.config.pad_token_id, net.config.num_hidden_layers) == (2, layers or 40)
+    assert net.get_input_embeddings().weight[2].abs().min() > 0
+    assert all(torch.isfinite(one.grad).all() for one in net.parameters())
 
 
 def test_weights_that_changed_since_planning_are_refused(saved):

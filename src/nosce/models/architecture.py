@@ -361,7 +361,7 @@ def draw_weights(folder: str | Path, seed: Seed) -> PreTrainedModel:
     failure = f"the model in {folder} cannot be made with random weights"
     with pretrained.plain_errors(failure), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        model: PreTrainedModel = auto_class(config.to_dict()).from_config(config, dtype=torch.float32)
+        model = pretrained.random_model(auto_class(config.to_dict()), config)
     pretrained.switch_off_modules(model)
     return model
 

@@ -58,3 +58,13 @@ def test_the_part_that_is_timed_has_one_size(tmp_path):
     assert isinstance(subset, TimedReplies)
     few = replace(subset, world=NaturalTextBehaviours(strings_per_task=2, tasks=("numbers",)))
     assert [table.width for table in few.run(Seed(0))] == [0]  # all is loaded; replies have no readings
+
+
+def test_replies_have_the_number_format_that_the_machine_multiplies(tmp_path, monkeypatch):
+    """Where it converts bfloat16, replies in it take five times as long; a format that was asked for is kept."""
+    folder = str(tiny_folder("llama", tmp_path / "a", vocab_size=300))
+    subject, asked = (experiment_of(folder, *settings).subject for settings in ((), ("dtype=bfloat16",)))
+    for multiplies, chosen in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("nosce.models.number_format.cpu_multiplies_bfloat16", lambda found=multiplies: found)
+        assert subject.reply_precision("cpu") == chosen
+        assert asked.reply_precision("cpu") == "bfloat16"

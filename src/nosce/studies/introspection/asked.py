@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from nosce.data.worlds.behaviours.folder_text import FolderTextBehaviours
 from nosce.data.worlds.behaviours.natural_text import PROPERTIES_BY_TASK, NaturalTextBehaviours
@@ -37,7 +36,7 @@ from nosce.studies.introspection.prompted_study import prompted_introspection_st
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
 from nosce.study import Scale, Study
-from nosce.train.config import LoRA, TrainingConfig
+from nosce.train.config import Dtype, LoRA, TrainingConfig
 
 #: The tasks of the run that is shown in results/; `NaturalTextBehaviours` has two more, with four options each.
 MEASURED_TASKS = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
@@ -64,7 +63,7 @@ class PromptedIntrospectionConfig:
         lora: Rank of the low-rank update that teaches a folder.
         epochs: How often teaching shows a folder each label.
         training: The training of a folder; its steps follow from `epochs`.
-        dtype: Number format of a folder's weights while it replies.
+        dtype: Number format of a folder's weights while it replies. "auto": bfloat16 where the device multiplies it.
         generation_batch_size: Replies of a folder that are generated side by side.
         injected: Inject concepts into the states of models in folders, and ask whether and which.
         concepts: File with the concepts' words, one a line. Empty: a list of nouns.
@@ -86,7 +85,7 @@ class PromptedIntrospectionConfig:
     lora: int = 32
     epochs: int = 3
     training: TrainingConfig
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Dtype = "auto"
     generation_batch_size: int = 16
     injected: bool = False
     concepts: str = ""

@@ -237,9 +237,9 @@ class FolderReader:
 
         folder = Path(subject.model.folder)
         check_pretrained(subject.model)
-        dtype = torch.bfloat16 if subject.dtype == "bfloat16" else torch.float32
+        context.extra_provenance["reply_precision"] = precision = subject.reply_precision(context.runtime.device)
         with plain_errors(f"the model in {folder} cannot be put on the device {context.runtime.device}"):
-            model = load_pretrained(folder).to(context.runtime.device, dtype).eval()
+            model = load_pretrained(folder).to(context.runtime.device, getattr(torch, precision)).eval()
             model.generation_config = neutral_generation_config(model)
         return cls(model, load_folder_tokenizer(folder), subject, extent)
 

@@ -57,7 +57,9 @@ class TimedReplies(Experiment):
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """Make the replies on the CPU and forget them."""
         model = LocalChatModel(
-            Path(self.subject.model.folder), batch_size=self.subject.generation_batch_size, dtype=self.subject.dtype
+            Path(self.subject.model.folder),
+            batch_size=self.subject.generation_batch_size,
+            dtype=self.subject.reply_precision("cpu"),
         )
         prompts = self.world.prompts(seed / "world")
         model.load()

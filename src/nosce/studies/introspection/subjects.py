@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.models.api.base import ChatModel
@@ -21,7 +21,10 @@ from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
 from nosce.store.spec import Json, describe, hash_description
 from nosce.studies.replies import RunResources
-from nosce.train.config import LoRA, TrainingConfig
+from nosce.train.config import Dtype, LoRA, TrainingConfig
+
+if TYPE_CHECKING:
+    from nosce.models.number_format import Precision
 
 MAX_TOP_LOGPROBS = 20  # the limit of OpenAI's protocol, which folders keep so that both are scored alike
 
@@ -71,7 +74,7 @@ class LocalSubject:
         adapter: The low-rank updates.
         epochs: Passes over the examples.
         generation_batch_size: Prompts that are answered in one batch.
-        dtype: Type of the weights while replies are generated.
+        dtype: Number format of the weights during replies. "auto": bfloat16 where the device multiplies it.
     """
 
     model: Pretrained
@@ -79,7 +82,7 @@ class LocalSubject:
     adapter: LoRA
     epochs: int = 1
     generation_batch_size: int = 16
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     is_teachable: ClassVar[bool] = True
     is_deterministic: ClassVar[bool] = True
     top_logprobs: ClassVar[int] = MAX_TOP_LOGPROBS
@@ -91,14 +94,22 @@ class LocalSubject:
 
     def chat_model(self, resources: RunResources) -> ChatModel:
         """The folder's model; its replies are cached."""
+        precision = self.reply_precision(resources.context.runtime.device)
+        resources.context.extra_provenance["reply_precision"] = precision
         local = LocalChatModel(
             Path(self.model.folder),
             device=resources.context.runtime.device,
             batch_size=self.generation_batch_size,
             seed=resources.seed,
-            dtype=self.dtype,
+            dtype=precision,
         )
         return CachedChatModel(local, resources.response_cache(local.model_id))
+
+    def reply_precision(self, device: str) -> Precision:
+        """The number format in which the folder's model replies on a device."""
+        from nosce.models.number_format import choose_precision
+
+        return choose_precision(self.dtype, device=device)
 
     def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
         """The fine-tuned model, in a folder inside the step's."""
