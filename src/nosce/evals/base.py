@@ -7,7 +7,7 @@ study nor the arm; those columns are filled when readings are gathered.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
@@ -92,6 +92,29 @@ class Evaluation(ABC):
         None: the evaluation is timed on a few of its questions.
         """
         return None
+
+    def on_shallow_model(self, layers: int) -> tuple[Evaluation, float]:
+        """What is timed where the first blocks of a deep model stand in for it, and how many times as long all takes.
+
+        By default the same, once. An evaluation that names its sites reads those that are there.
+
+        Args:
+            layers: Blocks of the model that stands in.
+        """
+        return self, 1.0
+
+
+def first_sites(sites: Sequence[str], layers: int) -> tuple[tuple[str, ...], float]:
+    """The sites that a model with so many blocks has, and how many there are for each of them.
+
+    `final`, the state behind the last norm, where it has none of them.
+
+    Args:
+        sites: Names of `nosce.models.hooks`, those of a place followed by its blocks: `residual.3`.
+        layers: Blocks of the model.
+    """
+    kept = tuple(site for site in sites if "." not in site or int(site.rpartition(".")[2]) <= layers)
+    return (kept, len(sites) / len(kept)) if kept else (("final",), float(len(sites)))
 
 
 class PerCheckpointEvaluation(Evaluation):

@@ -361,8 +361,26 @@ def draw_weights(folder: str | Path, seed: Seed) -> PreTrainedModel:
     failure = f"the model in {folder} cannot be made with random weights"
     with pretrained.plain_errors(failure), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        model = pretrained.random_model(auto_class(config.to_dict()), config)
+        model = random_model(config)
     pretrained.switch_off_modules(model)
+    return model
+
+
+def random_model(config: PretrainedConfig) -> PreTrainedModel:
+    """A model of a configuration in float32 with weights drawn from torch's generator, the padding token's too.
+
+    transformers makes the padding token's embedding zero, and many folders have the end token for it. It opens each
+    text here. With plain zeros there, each norm of its square multiplies the gradient by some 300: after thirty blocks
+    it is no number.
+    """
+    import torch
+
+    text_config = config.get_text_config(decoder=True)
+    padding = (config.pad_token_id, text_config.pad_token_id)
+    config.pad_token_id = text_config.pad_token_id = None
+    model: PreTrainedModel = auto_class(config.to_dict()).from_config(config, dtype=torch.float32)
+    for owner in (config, model.config):
+        owner.pad_token_id, owner.get_text_config(decoder=True).pad_token_id = padding
     return model
 
 

@@ -96,30 +96,6 @@ def folder_dropout(folder: Path) -> dict[str, float]:
     return found
 
 
-def random_model(
-    model_class: Any,  # a class of transformers, which mypy does not follow
-    config: PretrainedConfig,
-) -> PreTrainedModel:
-    """A model of a configuration in float32 with weights drawn from torch's generator, the padding token's too.
-
-    transformers makes the padding token's embedding zero, and many folders have the end token for it. It opens each
-    text here. With plain zeros there, each norm of its square multiplies the gradient by some 300: after thirty blocks
-    it is no number.
-    """
-    import torch
-
-    text_config = config.get_text_config(decoder=True)
-    padding = {id(one): (one, one.pad_token_id) for one in (config, text_config)}
-    for one, _ in padding.values():
-        one.pad_token_id = None
-    model: PreTrainedModel = model_class.from_config(config, dtype=torch.float32)
-    for one, pad_id in padding.values():
-        one.pad_token_id = pad_id
-    model_text_config = model.config.get_text_config(decoder=True)
-    model.config.pad_token_id, model_text_config.pad_token_id = config.pad_token_id, text_config.pad_token_id
-    return model
-
-
 def load_weights(
     model_class: Any,  # a class of transformers, which mypy does not follow
     folder: Path,

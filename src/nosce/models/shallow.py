@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nosce.errors import SpecError
-from nosce.models.architecture import auto_class
-from nosce.models.pretrained import folder_config, plain_errors, random_model
+from nosce.models.architecture import auto_class, random_model
+from nosce.models.pretrained import folder_config, plain_errors
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def build_folder_model(folder: Path, layers: int, seed: Seed) -> PreTrainedModel
     with plain_errors(f"the model in {folder} cannot be made with {layers} layers"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         config = _with_layers(folder, layers)
-        return random_model(auto_class(config.to_dict()), config)
+        return random_model(config)
 
 
 def _with_layers(folder: Path, layers: int) -> PretrainedConfig:

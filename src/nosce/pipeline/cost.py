@@ -249,12 +249,16 @@ class _CostEstimator:
         spec, training_step = step.spec, step.inputs.get("training")
         assert isinstance(spec, EvaluationStepSpec)
         sample, model, factor = self._world_sample(step.inputs["corpus"]), None, 1.0
+        evaluation = spec.evaluation
         if training_step is not None:
             timed_model = TimedModel.of(trained_model(training_step), self._texts(training_step).vocab_size)
-            model, factor = self._timed_model(training_step), _depth_factor(timed_model, spec.evaluation)
+            model, factor = self._timed_model(training_step), _depth_factor(timed_model, evaluation)
             if model is None:
                 return
-        timed = time_evaluation(spec.evaluation, sample, model, _n_checkpoints(step), spec.seed, seconds)
+            if timed_model.layers is not None:
+                evaluation, times = evaluation.on_shallow_model(timed_model.layers)
+                factor *= times
+        timed = time_evaluation(evaluation, sample, model, _n_checkpoints(step), spec.seed, seconds)
         self.evaluation_times[key] = timed.times(factor)
 
     def _time_answers(self, key: str, step: Step, seconds: float) -> None:

@@ -88,6 +88,13 @@ class InjectionEval(MultiCheckpointEvaluation):
             trials = self._trials(model, questions, directions, seed)
             yield scorer.table(trials).with_columns(step=pl.lit(step, pl.Int64))
 
+    def on_shallow_model(self, layers: int) -> tuple[InjectionEval, float]:
+        """With the first blocks of those that are named."""
+        if not self.layers:
+            return self, 1.0
+        kept = tuple(layer for layer in self.layers if layer < layers) or (layers - 1,)
+        return replace(self, layers=kept), len(self.layers) / len(kept)
+
     def timing_subset(self) -> TimingSubset:
         """One strength of all concepts: a part of the concepts would lack the words that have them."""
         return TimingSubset(replace(self, strengths=self.strengths[:1]), float(len(self.strengths)), ALL_ENTITIES)

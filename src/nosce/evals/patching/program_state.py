@@ -28,7 +28,7 @@ Letters: N pairs of host and donor, W width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,7 +37,7 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation, first_sites
 from nosce.evals.generation import generate_completions
 from nosce.evals.patching.base import (
     Patch,
@@ -157,6 +157,11 @@ class StateEditing(MultiCheckpointEvaluation):
     def checkpoint_costs(self) -> CheckpointCosts:
         """Earlier checkpoints are not read."""
         return "the last alone"
+
+    def on_shallow_model(self, layers: int) -> tuple[StateEditing, float]:
+        """With the sites of the first blocks."""
+        sites, times = first_sites(self.sites, layers)
+        return replace(self, sites=sites), times
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed

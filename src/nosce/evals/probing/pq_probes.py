@@ -19,7 +19,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
-from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation, TimingSubset
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation, TimingSubset, first_sites
 from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset
 from nosce.seeds import Seed
 from nosce.store.spec import LATER
@@ -166,8 +166,12 @@ class NameProbe(MultiCheckpointEvaluation):
         if not self.config.rank:
             return None
         config, times = self.config.timing_subset
-        # A large model is timed by a few of its layers, which may not include the site.
-        return TimingSubset(replace(self, config=config, site="final"), times, TIMING_ENTITIES)
+        return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
+
+    def on_shallow_model(self, layers: int) -> tuple[NameProbe, float]:
+        """At the last state where the site is behind the first blocks."""
+        (site,), times = first_sites((self.site,), layers)
+        return replace(self, site=site), times
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

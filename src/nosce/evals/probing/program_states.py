@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation, first_sites
 from nosce.evals.generation import Completion, generate_completions
 from nosce.evals.probing.programs import (
     MEAN_OF_LAYERS,
@@ -153,6 +153,13 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
     def timed_form(self) -> ProgramStateProbe:
         """With the epochs that probes of a trained model take; those of the untrained one that is timed never end."""
         return replace(self, max_epochs=min(self.max_epochs, TIMED_EPOCHS))
+
+    def on_shallow_model(self, layers: int) -> tuple[ProgramStateProbe, float]:
+        """With the sites of the first blocks."""
+        (sites, times), earlier = first_sites(self.final_grid.sites, layers), self.earlier_grid
+        if earlier is not None:
+            earlier = replace(earlier, sites=first_sites(earlier.sites, layers)[0])
+        return replace(self, final_grid=replace(self.final_grid, sites=sites), earlier_grid=earlier), times
 
     def n_questions_read(self, n_by_split: Mapping[str, float]) -> float:
         """The seen questions up to `max_train_questions`, and all others."""
