@@ -135,17 +135,26 @@ def test_the_run_of_one_arm_says_so_and_hides_no_other(store, tmp_path):
     shown = json.loads(called("show", STUDY[0], "--json", *there))
     part = json.loads(called("show", STUDY[0], "--json", "--arms", "single", *there))
 
-    assert "1 of 2 arms of the study. The arms are single; claims that need others are undecided." in said
+    left_out = re.search(
+        r"1 of 2 arms of the study\. The arms are single; (\d+) of (\d+) claims need others and are left out: ", said
+    )
+    unread, read = part["left_out"], [one["id"] for one in part["claims"]]
+    assert [*map(int, left_out.groups())] == [len(unread), len(shown["claims"])]
+    assert unread
+    assert read
+    assert {*unread, *read} == {one["id"] for one in shown["claims"]}
+    assert "left_out" not in shown
     assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert (part["arms"], part["part"]) == (["single"], "1 of 2 arms")
     assert part["claims"] != shown["claims"]
-    assert "run the arms and evaluations it needs." in said
+    assert f"{unread[0]} is undecided" not in said
+    assert f"All {len(read)} claims were written" in said
     assert not re.search(r"\.\.(\s|$)", said)  # a reason that is a sentence has one full stop
     text = called("show", STUDY[0], *there)
     newer = f"nosce show {STUDY[0]} --scale smoke --arms single --store {store.root}"
     assert f"Results of 1 of 2 arms are newer: `{newer}` shows them." in text
-    assert "claims that need others" not in text
-    assert "claims that need others are undecided" in called(*newer.split()[1:])
+    assert "claims need others" not in text
+    assert "claims need others and are left out" in called(*newer.split()[1:])
     called("report", "--out", tmp_path, *there)
     assert json.loads((tmp_path / STUDY[0] / "smoke" / "show.json").read_text(encoding="utf-8")) == shown
     assert "Part of the study" not in (tmp_path / STUDY[0] / "smoke" / "index.html").read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from nosce.store.spec import LATER
 
 CROSSED_SPLITS = {"validation": "unseen", "unseen": "validation"}  # for whom a half of the held-out items chooses
 _TRAINING_COLUMNS = ["arm", "seed", "stage"]
+NO_READING = "no reading is there"  # how the reason of a claim begins whose arms or evaluations were not run
 CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
 
 
@@ -283,5 +284,5 @@ def selected_rows(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
     """
     rows = selection.rows(readings)
     if rows.is_empty():
-        raise DataError(f"no reading is there for {selection.description}; run the arms and evaluations it needs.")
+        raise DataError(f"{NO_READING} for {selection.description}; run the arms and evaluations it needs.")
     return rows

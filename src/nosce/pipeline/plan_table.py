@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self, TypedDict
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -100,18 +101,17 @@ class PricedPlan:
 
     def _steps_table(self) -> Table:
         by_name, pending_names = {cost.step.name: cost for cost in self.costs}, {step.name for step in self.pending}
-        table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "memory", "minutes")
+        table = _table("step", "tokens", "FLOPs", "disk", "memory", "minutes")
         for step in self.plan.all_steps:
-            cost = by_name.get(step.name)
-            reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
-            state = "to do" if step.name in pending_names else "done"
-            memory = "" if cost is None or cost.memory is None else format_bytes(cost.memory.total)
-            amounts = [*_amounts([] if cost is None else [cost]), memory, _minutes([] if cost is None else [cost])]
-            table.add_row(step.name[:-12], literal(step.label), reads, state, *amounts)
+            costs = [by_name[step.name]] if step.name in by_name else []
+            memory = [cost.memory for cost in costs if cost.memory is not None]
+            needed = format_bytes(memory[0].total) if memory else ""
+            minutes = _minutes(costs) if step.name in pending_names else "done"
+            table.add_row(literal(f"{step.kind}: {step.label}"), *_amounts(costs), needed, minutes)
         return table
 
     def _kinds_table(self) -> Table:
-        table = Table("kind", "steps", "to do", "tokens", "FLOPs", "disk", "core-minutes")
+        table = _table("kind", "steps", "to do", "tokens", "FLOPs", "disk", "core-minutes")
         n_pending: dict[str, int] = {}
         for step in self.pending:
             n_pending[step.kind] = n_pending.get(step.kind, 0) + 1
@@ -167,6 +167,15 @@ class TimingProgress:
         if not self.console.is_terminal and time.monotonic() - self._last_line_at >= PLAIN_LINE_SECONDS:
             self._last_line_at = time.monotonic()
             self.console.print(sentence, soft_wrap=True, highlight=False)
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose numbers stand in one line, so that a terminal of 80 columns holds them."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _amounts(costs: Iterable[StepCost]) -> tuple[str, str, str]:

@@ -174,7 +174,9 @@ def _claim_differences(judgement: Judgement, published: JsonObject) -> Iterator[
     """Where a verdict, its look or its price is another than the page's."""
     looks = {look.claim: look for look in judgement.looks}
     prices = {price.claim: price for price in judgement.prices}
-    for verdict, claim in zip(judgement.verdicts, published["claims"], strict=True):
+    left_out = published.get("left_out", ())
+    verdicts = (verdict for verdict in judgement.verdicts if verdict.id not in left_out)
+    for verdict, claim in zip(verdicts, published["claims"], strict=True):
         found: dict[str, object] = {**asdict(verdict)}
         if verdict.id in looks:
             found["look"] = {**asdict(looks[verdict.id]), "phrase": looks[verdict.id].phrase}

@@ -21,6 +21,7 @@ from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.looks import ClaimLook
 from nosce.analysis.price import ClaimPrice
 from nosce.analysis.render.figure import FigureData
+from nosce.analysis.selection import NO_READING
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline.arm_tokens import tokens_by_arm
 from nosce.pipeline.claim_age import ClaimAge, claim_ages
@@ -230,8 +231,27 @@ class RunResults:
             return ""
         sentence = f"These are results of {plan.part} of the study."
         if len(plan.arms) < len(plan.study_arms):
-            sentence += f" The arms are {', '.join(plan.arms)}; claims that need others are undecided."
+            unread = self.claims_of_other_arms
+            others = "claims that need others are undecided."
+            if unread:
+                named = f"e.g. {', '.join(unread[:2])}" if len(unread) > 3 else ", ".join(unread)
+                others = f"{len(unread)} of {len(self.verdicts)} claims need others and are left out: {named}."
+            sentence += f" The arms are {', '.join(plan.arms)}; {others}"
         return sentence
+
+    @cached_property
+    def claims_of_other_arms(self) -> tuple[str, ...]:
+        """The claims of which results of some arms have no reading, by id; () where that is so of every claim."""
+        plan = self.plan
+        if len(plan.arms) == len(plan.study_arms):
+            return ()
+        unread = [one.id for one in self.verdicts if one.estimate is None and one.why.startswith(NO_READING)]
+        return tuple(unread) if len(unread) < len(self.verdicts) else ()
+
+    @property
+    def shown_verdicts(self) -> tuple[Verdict, ...]:
+        """The verdicts that terminal, page and JSON show: without claims of other arms."""
+        return tuple(one for one in self.verdicts if one.id not in self.claims_of_other_arms)
 
     @property
     def stale_steps(self) -> dict[str, str]:
@@ -269,12 +289,12 @@ class RunResults:
         if entry is None:
             return ""
         (conclusion,) = from_json([entry], ArmConclusion)
-        return conclusion.sentence(self.verdicts, tokens_by_arm(self.store, self.plan))
+        return conclusion.sentence(self.shown_verdicts, tokens_by_arm(self.store, self.plan))
 
     @cached_property
     def answer(self) -> StudyAnswer:
         """What the verdicts answer to the study's question, and how sure that is."""
-        return derive_answer(self.verdicts, self.plan.headline, self.conclusion)
+        return derive_answer(self.shown_verdicts, self.plan.headline, self.conclusion)
 
     @cached_property
     def ages(self) -> Mapping[str, ClaimAge]:

@@ -32,7 +32,8 @@ def results_json(results: RunResults) -> dict[str, Json]:
         **({"conclusion": results.conclusion} if results.conclusion else {}),
         **({"disclosures": [asdict(one) for one in plan.disclosures]} if plan.disclosures else {}),
         **({"halves": results.halves.to_json()} if results.halves else {}),
-        "claims": [_claim_json(results, verdict) for verdict in results.verdicts],
+        "claims": [_claim_json(results, verdict) for verdict in results.shown_verdicts],
+        **({"left_out": list(results.claims_of_other_arms)} if results.claims_of_other_arms else {}),
         "provenance": _provenance_json(results.provenance, results.stale_steps),
     }
 

@@ -205,27 +205,27 @@ def print_failures(plan: Plan, failed: dict[str, str], command: str) -> None:
 
 def print_claims(results: RunResults, console: Console) -> None:
     """Print the claims table of a finished plan, with the reasons of undecided claims and a sentence on stale steps."""
-    plan = results.plan
+    plan, verdicts = results.plan, results.shown_verdicts
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale_label}, {seeds})"))
     if results.part_notice:
         console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
     notes = {claim: outlook.table_note for claim, outlook in results.outlooks.items()}
-    console.print(claims_table(results.verdicts, notes))
-    if preconditions := preconditions_text(results.verdicts):
+    console.print(claims_table(verdicts, notes))
+    if preconditions := preconditions_text(verdicts):
         console.print(literal(preconditions), soft_wrap=True, highlight=False)
-    if tally := tally_text(results.verdicts):
+    if tally := tally_text(verdicts):
         console.print(literal(tally), soft_wrap=True, highlight=False)
-    for verdict in results.verdicts:
+    for verdict in verdicts:
         if verdict.verdict == "undecided":
             price = results.outlooks[verdict.id].price_sentence if verdict.id in results.outlooks else ""
             why = verdict.why.rstrip(".")
             reason = f"{why}. To decide it: {price}" if price else f"{why}."
             console.print(literal(f"{verdict.id} is undecided: {reason}"), soft_wrap=True, highlight=False)
-    sentences = [*seed_group_sentences(results.verdicts), *(one.sentence for one in plan.disclosures)]
+    sentences = [*seed_group_sentences(verdicts), *(one.sentence for one in plan.disclosures)]
     for sentence in [*sentences, *([results.halves.sentence] if results.halves else [])]:
         console.print(literal(sentence), soft_wrap=True, highlight=False)
-    for sentence in age_sentences(results.ages):
+    for sentence in age_sentences({one.id: results.ages[one.id] for one in verdicts if one.id in results.ages}):
         console.print(literal(sentence), soft_wrap=True, highlight=False)
     console.print(literal(f"Answer: {results.answer.text}"), soft_wrap=True, highlight=False)
     if results.stale_steps:

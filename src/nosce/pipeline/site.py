@@ -107,7 +107,10 @@ def study_page(results: RunResults) -> StudyPage:
     """The page of a finished plan."""
     plan = results.plan
     answer = results.answer
-    shown = [figure.id for figure in results.figures if figure.rows["value"].count()]
+    figures = results.figures
+    shown = [figure.id for figure in figures if figure.rows["value"].count()]
+    if results.claims_of_other_arms:
+        figures = tuple(figure for figure in figures if figure.id in shown)
     return StudyPage(
         study=plan.study,
         title=plan.title,
@@ -115,8 +118,8 @@ def study_page(results: RunResults) -> StudyPage:
         paper=plan.paper,
         scale=plan.scale_label,
         seeds=plan.seeds,
-        verdicts=results.verdicts,
-        figures=results.figures,
+        verdicts=results.shown_verdicts,
+        figures=figures,
         guards=tuple(asdict(check) for check in results.leakage_checks),
         tables=tuple(table for table in _tables(results) if len(table[-1])),
         walks=results.walks,
