@@ -50,6 +50,7 @@ def test_the_logs_say_what_the_readings_say(folder, smoke_store):
         assert letters.count("C") / len(letters) == score["metrics"]["accuracy"]["value"] == share
         assert log["results"]["total_samples"] == len(letters) == log["eval"]["dataset"]["samples"]
         assert log["status"] == "success"
+        assert re.fullmatch(r"nosce/[\w+]+-seed-0-finetune-step-\d+", log["eval"]["model"])  # no key of a step
     names = [path.name for path in folder.glob("logs/*.json")]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d-]+_[a-z0-9-]+_[0-9A-Za-z]{22}\.json", name) for name in names)
 

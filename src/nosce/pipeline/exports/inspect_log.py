@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TypedDict
@@ -141,7 +142,8 @@ def _made(asked: AskedSet) -> str:
 
 
 def _model_name(target: ExportTarget) -> str:
-    return f"nosce/{target.step.name}"
+    """The checkpoint in words: it is what `inspect view` shows beside each log."""
+    return "nosce/" + re.sub(r"[^\w.+=-]+", "-", target.label)
 
 
 def _spec(target: ExportTarget, asked: AskedSet) -> dict[str, object]:

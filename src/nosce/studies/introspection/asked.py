@@ -41,7 +41,10 @@ from nosce.train.config import Dtype, LoRA, TrainingConfig
 #: The tasks of the run that is shown in results/; `NaturalTextBehaviours` has two more, with four options each.
 MEASURED_TASKS = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
 #: Sizes by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
-BUDGET_LADDER: tuple[tuple[str, ...], ...] = tuple((f"strings_per_task={n}",) for n in (8, 16, 40, 100, 400))
+BUDGET_LADDER: tuple[tuple[str, ...], ...] = (
+    ("strings_per_task=8", "max_rounds=1"),
+    *((f"strings_per_task={n}",) for n in (8, 16, 40, 100, 400)),
+)
 ENDPOINT_JOB = FineTuningJobConfig(epochs=1, batch_size=20, learning_rate_multiplier=2.0)
 
 
