@@ -25,7 +25,7 @@ from nosce.analysis.selection import NO_READING
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline.arm_tokens import tokens_by_arm
 from nosce.pipeline.claim_age import ClaimAge, claim_ages
-from nosce.pipeline.claim_log import ClaimLog
+from nosce.pipeline.claim_log import ClaimLog, planned_versions
 from nosce.pipeline.claim_outlook import ClaimOutlook, SeedHalves, claim_outlooks, read_records
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
@@ -245,7 +245,9 @@ class RunResults:
         plan = self.plan
         if len(plan.arms) == len(plan.study_arms):
             return ()
-        unread = [one.id for one in self.verdicts if one.estimate is None and one.why.startswith(NO_READING)]
+        whole = {one.id for one in planned_versions(plan, {}) if one.arms is not None and one.arms <= {*plan.arms}}
+        others = [one for one in self.verdicts if one.id not in whole and one.estimate is None]
+        unread = [one.id for one in others if one.why.startswith(NO_READING)]
         return tuple(unread) if len(unread) < len(self.verdicts) else ()
 
     @property
