@@ -208,6 +208,15 @@ def test_a_part_of_a_study_registers_the_claims_that_it_plans(cycle):
     assert len(cycle.files) == 2
 
 
+def test_a_claim_whose_arms_were_run_is_shown_without_a_reading(cycle):
+    """It needs no other arms, so the results of a part tell that it has none."""
+    said = cycle.run("on_edge", "--arms", "fair", "--seeds", 1)
+    shown = json.loads(cycle.nosce.here("show", "coins", "--json", "--store", cycle.root).stdout)
+    assert shown["left_out"] == ["bends", "differs"]
+    assert [one["id"] for one in shown["claims"] if one["estimate"] is None] == ["stands"]
+    assert "2 of 4 claims need others and are left out: bends, differs" in " ".join(said.split())
+
+
 def test_a_price_registers_nothing(cycle):
     """Neither `plan` nor `run --dry-run`."""
     for words in (("plan",), ("run", "--dry-run")):

@@ -41,30 +41,14 @@ class NameExtractor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PositionProbe(MultiCheckpointEvaluation):
-    """P-probing: predicts every value of a person at the positions right before each value of the person's text.
-
-    Metrics: `first/<position>` (the value's first token) and `whole/<position>` (all of it), positions counted from 0,
-    for values that the text has not stated before that position; `.../constant` is the most frequent class of the
-    training people. Probes are trained on people of the seen split and tested on those of the unseen split.
-
-    With `pairs` there are two more for the second attribute of each pair, read at position 1, where the text has stated
-    one value: `first/partner` where that is the pair's first attribute, and `first/other` where it is another one
-    (Figure 6 of the paper); the same of `whole`.
+class TrainedProbe(MultiCheckpointEvaluation):
+    """What P- and Q-probing have in common: the training of the probes, and what it costs.
 
     Attributes:
         config: Training of the probes.
-        skipped_attributes: Attributes with too many whole values to be classes.
-        documents_per_entity: Texts of each person.
-        name: Name of the evaluation in the readings.
-        pairs: Attributes whose sentences are always neighbours, in reading order.
     """
 
     config: LowRankProbeConfig
-    skipped_attributes: tuple[str, ...] = ("birth_date",)
-    documents_per_entity: int = 1
-    name: str = "p-probe"
-    pairs: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
 
     @property
     def n_training_texts(self) -> int:
@@ -85,6 +69,31 @@ class PositionProbe(MultiCheckpointEvaluation):
             return None
         config, times = self.config.timing_subset
         return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionProbe(TrainedProbe):
+    """P-probing: predicts every value of a person at the positions right before each value of the person's text.
+
+    Metrics: `first/<position>` (the value's first token) and `whole/<position>` (all of it), positions counted from 0,
+    for values that the text has not stated before that position; `.../constant` is the most frequent class of the
+    training people. Probes are trained on people of the seen split and tested on those of the unseen split.
+
+    With `pairs` there are two more for the second attribute of each pair, read at position 1, where the text has stated
+    one value: `first/partner` where that is the pair's first attribute, and `first/other` where it is another one
+    (Figure 6 of the paper); the same of `whole`.
+
+    Attributes:
+        skipped_attributes: Attributes with too many whole values to be classes.
+        documents_per_entity: Texts of each person.
+        name: Name of the evaluation in the readings.
+        pairs: Attributes whose sentences are always neighbours, in reading order.
+    """
+
+    skipped_attributes: tuple[str, ...] = ("birth_date",)
+    documents_per_entity: int = 1
+    name: str = "p-probe"
+    pairs: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
@@ -129,44 +138,22 @@ class PositionProbe(MultiCheckpointEvaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NameProbe(MultiCheckpointEvaluation):
+class NameProbe(TrainedProbe):
     """Q-probing: predicts every value of a person after the person's bare name between two end tokens.
 
     Metrics: `first`, `whole`, `first/constant` and `whole/constant`, as in `PositionProbe`.
 
     Attributes:
-        config: Training of the probes.
         name_extractor: Takes the name out of a question's prompt.
         skipped_attributes: Attributes with too many whole values to be classes.
         site: Where hidden states are read, for example "residual.1"; the paper reads "final".
         name: Name of the evaluation in the readings.
     """
 
-    config: LowRankProbeConfig
     name_extractor: NameExtractor
     skipped_attributes: tuple[str, ...] = ("birth_date",)
     site: str = "final"
     name: str = "q-probe"
-
-    @property
-    def n_training_texts(self) -> int:
-        """The texts of all steps, one for each task. Without an update the network reads each text once."""
-        return N_GUESSED_TASKS * self.config.steps * self.config.batch_size if self.config.rank else 0
-
-    @property
-    def checkpoint_costs(self) -> CheckpointCosts:
-        """The last checkpoint is read, whatever their number."""
-        return "the last alone"
-
-    def timing_subset(self) -> TimingSubset | None:
-        """A few small training steps of the probes. The predictions afterwards take little time and are left out.
-
-        None without an update: the network then reads each name once, whatever the number of steps.
-        """
-        if not self.config.rank:
-            return None
-        config, times = self.config.timing_subset
-        return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
 
     def on_shallow_model(self, layers: int) -> tuple[NameProbe, float]:
         """At the last state where the site is behind the first blocks."""

@@ -1,0 +1,180 @@
+"""How many quoted answers teach a model to report properties of an answer that it can read, by property.
+
+    PYTHONPATH=src python benchmarks/quoted_curve.py FOLDER --out DIR [--settings world:2000,words:2000,words:6000]
+
+Claims of `nosce run introspection --model` need this skill in more than 95 % of such questions. Each setting teaches
+the folder, by the study's own recipe, so many different questions about quoted answers, each once, and nothing about
+its own. `world` quotes random answers of the built-in tasks, as `given_per_label` does; `words` quotes texts of words
+of the folder's own vocabulary. The models are then tested with the folder's answers to prompts of the unseen split,
+and with texts of words that no training has. Intervals are Wilson's over questions. Writes DIR/quoted_curve.csv, a
+setting at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.stats import binomtest
+
+from nosce.data.worlds.behaviours.natural_text import LIST_PROPERTIES, NaturalTextBehaviours
+from nosce.models.api.base import ChatRequest, complete_all
+from nosce.models.api.finetune import ChatExample
+from nosce.models.api.local import LocalChatModel
+from nosce.models.folder_tokenizer import load_folder_tokenizer
+from nosce.pipeline.context import StepContext
+from nosce.seeds import Seed
+from nosce.studies.introspection.asked import MEASURED_TASKS, PROMPTED_INTROSPECTION_CONFIGS
+from nosce.studies.introspection.finetune import finetune_local_model
+from nosce.studies.introspection.prompted_scoring import ReplyScorer, is_report_match
+from nosce.train.config import LoRA, RuntimeConfig
+
+SEED = Seed(0) / "quoted curve"
+QUESTIONS_PER_PROPERTY = 20
+Quoted = tuple[str, str, str]  # a property, the question that quotes an answer, the label
+
+
+def world_of(n_strings: int) -> NaturalTextBehaviours:
+    return NaturalTextBehaviours(strings_per_task=n_strings, tasks=MEASURED_TASKS)
+
+
+def quoted(world: NaturalTextBehaviours, text: str, name: str) -> Quoted | None:
+    """A question about a property of a text; None where it has none that a report can match."""
+    label = world.property_value(name, text, SEED)
+    return (name, world.given_answer_question(text, name), label) if label and label == label.strip() else None
+
+
+def world_questions(n: int) -> list[Quoted]:
+    """Questions that quote random answers of the seen split of the built-in tasks, no question twice."""
+    world, found = world_of(n), {}
+    for prompt in world.prompts(SEED / "world"):
+        text = world.random_answer(prompt, SEED / "quoted") if prompt.split == "seen" else ""
+        for name in prompt.property_names if text else ():
+            if name in LIST_PROPERTIES and (one := quoted(world, text, name)):
+                found.setdefault(one[1], one)
+    return shuffled(list(found.values()), "world order")[:n]
+
+
+def vocabulary(folder: Path) -> list[str]:
+    """The words of three letters or more that are one token of the folder's tokenizer behind a blank."""
+    tokenizer = load_folder_tokenizer(folder)
+    texts = (tokenizer.decode([index]) for index in range(len(tokenizer)))
+    words = sorted({text[1:] for text in texts if text[:1] == " " and len(text) > 3})
+    return [word for word in words if word.isascii() and word.isalpha()]
+
+
+def word_texts(words: Sequence[str], seed: Seed) -> Iterator[str]:
+    """Texts of 3 to 12 words: half with a capital, half with a stop, a third with commas."""
+    rng = seed.numpy()
+    while True:
+        drawn = rng.choice(words, int(rng.integers(3, 13)))
+        text = (", " if rng.random() < 1 / 3 else " ").join(drawn)
+        text = text[0].upper() + text[1:] if rng.random() < 0.5 else text
+        yield text + ("." if rng.random() < 0.5 else "")
+
+
+def word_questions(words: Sequence[str], n: int, seed: Seed) -> list[Quoted]:
+    """Questions that quote such texts, the properties in turn."""
+    world, found = world_of(2), []
+    for number, text in zip(range(n), word_texts(words, seed), strict=False):
+        if one := quoted(world, text, LIST_PROPERTIES[number % len(LIST_PROPERTIES)]):
+            found.append(one)
+    return found
+
+
+def own_questions(folder: Path) -> list[Quoted]:
+    """Questions that quote the folder's own answers to prompts of the unseen split, up to 20 a property."""
+    world = world_of(40)
+    prompts = [prompt for prompt in world.prompts(SEED / "tested") if prompt.split == "unseen"]
+    replies = complete_all(chat(folder), [ChatRequest.from_user(p.text, max_new_tokens=24) for p in prompts])
+    scorer, found = ReplyScorer(world, SEED), {}
+    for prompt, reply in zip(prompts, replies, strict=True):
+        for name in prompt.property_names:
+            if name in LIST_PROPERTIES and scorer.label(prompt, name, reply) is not None:
+                one = quoted(world, reply.text, name)
+                found.setdefault(one[1], one) if one else None
+    kept, counts = [], Counter()
+    for one in shuffled(list(found.values()), "tested order"):
+        counts[one[0]] += 1
+        kept += [one] if counts[one[0]] <= QUESTIONS_PER_PROPERTY else []
+    return kept
+
+
+def shuffled(values: list[Quoted], name: str) -> list[Quoted]:
+    return [values[place] for place in (SEED / name).numpy().permutation(len(values)).tolist()]
+
+
+def chat(folder: Path) -> LocalChatModel:
+    return LocalChatModel(folder, dtype="float32")
+
+
+def taught(folder: Path, questions: Sequence[Quoted], out: Path) -> Path:
+    """The folder after it was taught questions, each once, by the recipe of the scale laptop."""
+    config = PROMPTED_INTROSPECTION_CONFIGS["laptop"]()
+    training = replace(config.training, steps=max(1, len(questions) // config.training.batch_size))
+    examples = [ChatExample(question, label) for _, question, label in questions]
+    context = StepContext(folder=out / "step", runtime=RuntimeConfig(threads=torch.get_num_threads()))
+    finetune_local_model(
+        folder, examples, training, LoRA(rank=config.lora, embedding_rank=0), out / "taught", SEED / "teaching", context
+    )
+    return out / "taught"
+
+
+def rows(folder: Path, tests: dict[str, list[Quoted]]) -> Iterator[dict[str, object]]:
+    """How often a folder's model is right, by the kind of text and by property, beside the best constant."""
+    for kind, questions in tests.items():
+        requests = [ChatRequest.from_user(question, max_new_tokens=8) for _, question, _ in questions]
+        replies = complete_all(chat(folder), requests)
+        right = [is_report_match(r.text, label) for r, (_, _, label) in zip(replies, questions, strict=True)]
+        for name in ("all", *LIST_PROPERTIES):
+            of = [n for n, one in enumerate(questions) if name in ("all", one[0])]
+            k, counts = sum(right[n] for n in of), Counter(questions[n][2] for n in of)
+            low, high = binomtest(k, len(of)).proportion_ci(method="wilson")
+            constant = counts.most_common(1)[0][1] / len(of)
+            values = {"tested": kind, "property": name, "n": len(of), "right": k / len(of)}
+            yield values | {"low": low, "high": high, "constant": None if name == "all" else constant}
+
+
+def main() -> None:
+    """Teach and test the folder in each setting."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--settings", default="world:2000,words:2000,words:6000")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    words = shuffled_words(vocabulary(options.folder))
+    tested_words, taught_words = words[: len(words) // 10], words[len(words) // 10 :]
+    tests = {
+        "own answers": own_questions(options.folder),
+        "words": word_questions(tested_words, QUESTIONS_PER_PROPERTY * len(LIST_PROPERTIES), SEED / "tested texts"),
+    }
+    found: list[dict[str, object]] = []
+    for setting in ("none:0", *options.settings.split(",")):
+        (kind, n), start = setting.split(":"), time.perf_counter()
+        questions = {
+            "none": lambda n: [],
+            "world": world_questions,
+            "words": lambda n: word_questions(taught_words, n, SEED / "taught texts"),
+        }[kind](int(n))
+        folder = taught(options.folder, questions, options.out / f"{kind}-{n}") if questions else options.folder
+        minutes = round((time.perf_counter() - start) / 60, 1)
+        facts = {"source": kind, "examples": len(questions), "minutes": minutes}
+        found += [facts | row for row in rows(folder, tests)]
+        pl.DataFrame(found, infer_schema_length=None).write_csv(options.out / "quoted_curve.csv", float_precision=3)
+        print(pl.DataFrame(found[-18:]).select("source", "examples", "tested", "property", "right", "n"), flush=True)
+
+
+def shuffled_words(words: list[str]) -> np.ndarray:
+    return (SEED / "words").numpy().permutation(words)
+
+
+if __name__ == "__main__":
+    main()
