@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 from nosce.pipeline.index_page import render_index
-from nosce.pipeline.ledger import LedgerRow, VerdictCounts
+from nosce.pipeline.ledger import LedgerRow, VerdictCounts, folder_rows
 from nosce.pipeline.view.library import LivePage
 from nosce.pipeline.view.live import RunState, StepUnderWay
 
 ODD = "<script>alert(1)</script> \"quoted\" 'single' & {{ 7 * 7 }}"
 VOID = {"meta", "link"}
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 class Reader(HTMLParser):
@@ -116,3 +118,10 @@ def test_runs_stand_above_the_results_with_their_progress():
     assert "Go on with nosce run birds" in text
     assert "Left out: x" in text
     assert [(bar["max"], bar["value"]) for bar in Reader(html).all("progress")] == [("120", "61")] * 2
+
+
+def test_the_committed_index_is_that_of_the_committed_results():
+    """A result that is added or made anew is in it, and its counts are those of the result's own file."""
+    rows, faults = folder_rows(RESULTS)
+    assert not faults
+    assert (RESULTS / "index.html").read_text(encoding="utf-8") == render_index(rows)

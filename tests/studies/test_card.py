@@ -27,6 +27,7 @@ from nosce.pipeline.cards import card as cards
 from nosce.pipeline.cards.planning import plan_card
 from nosce.pipeline.cards.terminal import answer_lines
 from nosce.pipeline.cost import StepCost
+from nosce.pipeline.ledger import card_row
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.run import FinishedRun, make_steps
 from nosce.pipeline.study_loading import takes_models
@@ -179,7 +180,9 @@ def test_a_card_is_the_runs_of_its_studies_and_writes_the_same_bytes(nosce, aske
     assert "[1/" not in first.stderr + again.stderr  # no step was made
     for name in ("index.html", "card.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    (question,) = json.loads((tmp_path / "a" / "card.json").read_text(encoding="utf-8"))["questions"]
+    card = json.loads((tmp_path / "a" / "card.json").read_text(encoding="utf-8"))
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", card_row(card, "a").made)  # the day, for the index
+    (question,) = card["questions"]
     words = question["command"].split()[1:]
     assert words[0] == "run"
     assert "n_problems=2" in words

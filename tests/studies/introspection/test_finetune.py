@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
@@ -41,9 +42,9 @@ def folder(tmp_path):
     return place
 
 
-def teach(folder, tmp_path):
+def teach(folder, tmp_path, adapter=LoRA(rank=2, embedding_rank=2)):  # noqa: B008  # frozen
     training = TrainingConfig(steps=2, batch_size=2, peak_lr=1e-3, dtype="float32")
-    adapter, context = LoRA(rank=2, embedding_rank=2), StepContext(folder=tmp_path / "step")
+    context = StepContext(folder=tmp_path / "step")
     finetune_local_model(folder, EXAMPLES, training, adapter, tmp_path / "taught", Seed(0), context)
     return tmp_path / "taught"
 
@@ -55,6 +56,21 @@ def test_what_is_taught_has_the_end_tokens_of_its_folder(folder, tmp_path):
     assert LocalChatModel(folder)._end_ids == LocalChatModel(taught)._end_ids == [0]
     for name in ("config.json", "generation_config.json"):
         assert json.loads((taught / name).read_text(encoding="utf-8"))["eos_token_id"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*(tie_word_embeddings|tied|is_gradient_checkpointing)")
+@pytest.mark.parametrize(
+    ("adapter", "moved"),
+    [(None, None), (LoRA(rank=2, embedding_rank=0), ["q_proj", "v_proj"])],
+)
+def test_all_weights_are_taught_without_an_adapter(folder, tmp_path, adapter, moved):
+    """And with one those of queries and values alone. The folder opens as any other."""
+    taught = load_file(teach(folder, tmp_path, adapter) / "model.safetensors")
+    given = load_file(folder / "model.safetensors")
+    changed = {name for name, weights in given.items() if not torch.equal(weights, taught[name])}
+    assert changed == (set(given) if moved is None else {name for name in given if name.split(".")[-2] in moved})
+    assert taught.keys() == given.keys()
+    assert LocalChatModel(tmp_path / "taught")._end_ids == [0]
 
 
 def test_a_folder_without_a_tokenizer_is_not_taught(folder, tmp_path):

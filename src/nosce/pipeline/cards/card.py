@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class ModelCard:
         planned_minutes: What the sizes that were chosen were expected to take. None: there was no budget.
         answers: The answers, in the order of the questions.
         command: The command that makes the card.
-        provenance: Code and machine of the first study that was run.
+        provenance: Code and machine of the first study that was run, and when the last one was finished.
     """
 
     model: str
@@ -140,7 +140,7 @@ def make_card(
     n_workers = devices.workers or len(available_cores())
     plan = plan_card(request, store, console, n_workers)
     answers: list[CardAnswer] = []
-    provenance: Mapping[str, str] = {}
+    provenances: list[RunProvenance] = []
     for planned in plan.questions:
         try:
             answer, results = _ask(plan, planned, store, console, devices, max_cost)
@@ -153,8 +153,7 @@ def make_card(
                 f"finished is kept; `{in_store(request.command, store)}` goes on from here."
             ) from None
         answers.append(answer)
-        if results is not None:
-            provenance = provenance or _provenance(results.provenance)
+        provenances += [] if results is None else [results.provenance]
     return ModelCard(
         model=plan.model.name,
         weights=_n_weights(plan.model),
@@ -165,7 +164,7 @@ def make_card(
         planned_minutes=None if plan.budget_minutes is None else round(plan.minutes, 2),
         answers=tuple(answers),
         command=in_store(request.command, store),
-        provenance=provenance,
+        provenance=_provenance(provenances),
     )
 
 
@@ -203,13 +202,17 @@ def _n_weights(source: ModelSource) -> int | None:
     return count_weights(Path(source.model.folder))
 
 
-def _provenance(provenance: RunProvenance) -> dict[str, str]:
-    """Code and machine, without times, which differ from question to question."""
-    commit = provenance.commit or "no checkout"
-    versions = (provenance.versions or {}).items()
+def _provenance(provenances: Sequence[RunProvenance]) -> dict[str, str]:
+    """Code and machine of the first study, and when the last one was finished; empty without studies."""
+    if not provenances:
+        return {}
+    first, last = provenances[0], max(one.finished_at or "" for one in provenances)
+    commit = first.commit or "no checkout"
+    versions = (first.versions or {}).items()
     return {
-        "commit": f"{commit} (with uncommitted changes)" if provenance.dirty else commit,
-        "machine": f"{provenance.processor}, {provenance.device}",
+        "commit": f"{commit} (with uncommitted changes)" if first.dirty else commit,
+        "machine": f"{first.processor}, {first.device}",
+        **({"made": last} if last else {}),
         "versions": ", ".join(f"{name} {number}" for name, number in versions),
     }
 

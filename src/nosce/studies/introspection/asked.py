@@ -35,8 +35,9 @@ from nosce.studies.introspection.prompted_self import SelfKnowledge
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
+from nosce.studies.models import low_rank_update
 from nosce.study import Scale, Study
-from nosce.train.config import Dtype, LoRA, TrainingConfig
+from nosce.train.config import Dtype, TrainingConfig
 
 #: The tasks of the run that is shown in results/; `NaturalTextBehaviours` has two more, with four options each.
 MEASURED_TASKS = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
@@ -63,7 +64,8 @@ class PromptedIntrospectionConfig:
         knowledge: What is asked of self-knowledge beyond answers; `self_knowledge=yes` switches it on.
         both_ways: Teach labels of every model's answers. No: those of the first alone.
         outsiders: Outsiders that are taught besides the other models.
-        lora: Rank of the low-rank update that teaches a folder.
+        lora: Rank of the low-rank update that teaches a folder; 0 trains all weights.
+        all_weights_lr: Peak learning rate in place of `training.peak_lr` where all weights are trained.
         epochs: How often teaching shows a folder each label.
         training: The training of a folder; its steps follow from `epochs`.
         dtype: Number format of a folder's weights while it replies. "auto": bfloat16 where the device multiplies it.
@@ -86,6 +88,7 @@ class PromptedIntrospectionConfig:
     both_ways: bool = True
     outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching)
     lora: int = 32
+    all_weights_lr: float = 1e-4
     epochs: int = 3
     training: TrainingConfig
     dtype: Dtype = "auto"
@@ -157,15 +160,16 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
     folder = Path(source.model.folder)
     check_chat_folder(folder)
     family = str(read_config(folder).get("model_type"))
-    if family not in LORA_TARGET_MODULES:
+    if config.lora and family not in LORA_TARGET_MODULES:
         known = ", ".join(LORA_TARGET_MODULES)
         raise SpecError(
-            f"the {family} model in {folder} cannot be taught by low-rank updates; take a model of {known}."
+            f"the {family} model in {folder} cannot be taught by low-rank updates; take a model of {known}, or train "
+            "all weights with --lora 0."
         )
     return LocalSubject(
         model=source.model,
-        training=config.training,
-        adapter=LoRA(rank=config.lora, embedding_rank=0),
+        training=config.training if config.lora else replace(config.training, peak_lr=config.all_weights_lr),
+        adapter=low_rank_update(config.lora),
         epochs=config.epochs,
         generation_batch_size=config.generation_batch_size,
         dtype=config.dtype,

@@ -1,4 +1,4 @@
-"""Fine-tuning of a local folder's model on examples: low-rank updates by our own loop, merged into another folder."""
+"""Fine-tuning of a local folder's model by our own loop: all weights, or low-rank updates that are merged at last."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DatasetMaker = Callable[["PreTrainedTokenizerBase", int], TokenDataset]
 """Makes texts from a tokenizer and the token that ends a reply."""
@@ -39,7 +38,7 @@ def finetune_local_model(
     model_folder: Path,
     examples: Sequence[ChatExample],
     training: TrainingConfig,
-    adapter: LoRA,
+    adapter: LoRA | None,
     output_folder: Path,
     seed: Seed,
     context: StepContext,
@@ -63,18 +62,18 @@ def finetune_on_dataset(
     model_folder: Path,
     make_dataset: DatasetMaker,
     training: TrainingConfig,
-    adapter: LoRA,
+    adapter: LoRA | None,
     output_folder: Path,
     seed: Seed,
     context: StepContext,
 ) -> None:
-    """Write the folder of the model that has learnt a dataset of texts with end tokens, by low-rank updates.
+    """Write the folder of the model that has learnt a dataset of texts with end tokens.
 
     Args:
         model_folder: The model's folder.
         make_dataset: Makes the texts with the folder's tokenizer and the end token to teach.
         training: The training.
-        adapter: The low-rank updates.
+        adapter: The low-rank updates; None trains all weights.
         output_folder: The folder to write; an interrupted training is continued.
         seed: For the updates' first values and the order of texts.
         context: The step's folder, and how it reports.
@@ -97,15 +96,16 @@ def finetune_on_dataset(
         require_determinism(model, model_folder)
         end_ids = end_token_ids(model_folder, tokenizer := load_folder_tokenizer(model_folder))
         dataset = make_dataset(tokenizer, end_ids[0])
-        lora_model = add_adapter(model, adapter, seed / "adapter")
+        lora_model = None if adapter is None else add_adapter(model, adapter, seed / "adapter")
 
     def save_last(step: int) -> None:
         if step == training.steps:
-            _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
+            taught = model if lora_model is None else adapters.merge_lora(lora_model)
+            _save_taught(taught, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     loop.train(
-        lora_model.get_base_model(),
+        model if lora_model is None else lora_model.get_base_model(),
         dataset,
         EpochSampler(len(dataset), training.batch_size, seed / "order"),
         training,
@@ -119,10 +119,10 @@ def finetune_on_dataset(
     shutil.rmtree(work_folder, ignore_errors=True)
 
 
-def _save_merged(
-    lora_model: PeftModel, merged_folder: Path, model_folder: Path, output_folder: Path, end_ids: list[int]
+def _save_taught(
+    model: PreTrainedModel, made_folder: Path, model_folder: Path, output_folder: Path, end_ids: list[int]
 ) -> None:
-    """Save the model with its low-rank updates merged, and move it to its place only when all its files are written.
+    """Save the model, and move it to its place only when all its files are written.
 
     Without its chat template the model would be prompted differently, so these files are copied before the move. Its
     configurations name the end tokens, the taught one among them, in place of those that transformers has by default,
@@ -130,21 +130,21 @@ def _save_merged(
     """
     from nosce.train import checkpoint
 
-    checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, merged_folder)
+    checkpoint.save_checkpoint(model, model_folder, made_folder)
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
-            shutil.copyfile(model_folder / name, merged_folder / name)
+            shutil.copyfile(model_folder / name, made_folder / name)
     for name in (GENERATION_CONFIG_FILE, CONFIG_FILE):
-        path = merged_folder / name
+        path = made_folder / name
         settings = read_json_object(path) if path.is_file() else {}
         for part in (settings, settings.get("text_config")):
             if isinstance(part, dict):
                 part["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
-    for path in (*merged_folder.iterdir(), merged_folder):
+    for path in (*made_folder.iterdir(), made_folder):
         fsync_path(path)
-    os.replace(merged_folder, output_folder)
+    os.replace(made_folder, output_folder)
     fsync_path(output_folder.parent)
 
 

@@ -66,12 +66,12 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSubject:
-    """A model in a local folder of the hub's layout. Fine-tuning trains low-rank updates with nosce's own loop.
+    """A model in a local folder of the hub's layout. Fine-tuning is done with nosce's own loop.
 
     Args:
         model: The folder.
         training: The training on examples. Its `steps` are replaced: they follow from `epochs` and the examples.
-        adapter: The low-rank updates.
+        adapter: The low-rank updates that are trained; None trains all weights.
         epochs: Passes over the examples.
         generation_batch_size: Prompts that are answered in one batch.
         dtype: Number format of the weights during replies. "auto": bfloat16 where the device multiplies it.
@@ -79,7 +79,7 @@ class LocalSubject:
 
     model: Pretrained
     training: TrainingConfig
-    adapter: LoRA
+    adapter: LoRA | None
     epochs: int = 1
     generation_batch_size: int = 16
     dtype: Dtype = "float32"
