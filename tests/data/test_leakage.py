@@ -154,12 +154,12 @@ def test_a_constant_answer_is_refused(questions):
 
 
 def test_the_threshold_of_the_majority(questions):
-    """An answer right for 45 % passes at one half and is refused at four tenths."""
+    """Of 40 questions an answer right for 45 % may be luck at four tenths (Wilson: from 30.7 %), not at three."""
     majors = [q for q in questions if q.attribute == "major"]
     skewed = [replace(q, target="Hydrology" if n < 18 else f"field {n}") for n, q in enumerate(majors)]
-    guards.check_majority_share(skewed, max_share=0.5)
+    guards.check_majority_share(skewed, max_share=0.4)
     with pytest.raises(LeakageError, match=r"major 45\.0%"):
-        guards.check_majority_share(skewed, max_share=0.4)
+        guards.check_majority_share(skewed, max_share=0.3)
 
 
 def test_a_handful_of_questions_is_too_few_to_judge(questions):

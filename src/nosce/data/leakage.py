@@ -149,7 +149,9 @@ def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray
 def check_majority_share(
     questions: Sequence[Question], *, max_share: float = 0.5, constant_attributes: Sequence[str] = ()
 ) -> LeakageCheck:
-    """No attribute has one answer for more than `max_share` of its questions. The finding lists the shares.
+    """No attribute surely has one answer for more than `max_share` of its questions. The finding lists the shares.
+
+    Surely: Wilson's 95 % interval of the share lies above. Of a few questions a share a little above is luck.
 
     Args:
         questions: All questions.
@@ -157,14 +159,16 @@ def check_majority_share(
         constant_attributes: Attributes that have one answer by design, which are not checked.
 
     Raises:
-        LeakageError: An attribute has a larger share.
+        LeakageError: An attribute surely has a larger share.
     """
-    shares = {}
+    shares, low_ends = {}, {}
     for attribute in dict.fromkeys(q.attribute for q in questions if q.attribute not in constant_attributes):
         targets = Counter(q.target for q in questions if q.attribute == attribute)
-        shares[attribute] = targets.most_common(1)[0][1] / targets.total()
+        most, total = targets.most_common(1)[0][1], targets.total()
+        shares[attribute] = most / total
+        low_ends[attribute] = scipy.stats.binomtest(most, total).proportion_ci(method="wilson").low
     finding = ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares.items())
-    too_frequent = [attribute for attribute, share in shares.items() if share > max_share]
+    too_frequent = [attribute for attribute, low_end in low_ends.items() if low_end > max_share]
     if too_frequent and len(questions) > len(shares) * 20:  # with few people any share is high
         raise LeakageError(
             f"the most frequent answer is correct too often ({finding}), so an accuracy would not show knowledge; "

@@ -5,6 +5,7 @@ Letters: B rows, P positions of a prompt, H heads, E their width, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class KVCacheBatch:
         self.model, self.eos_id, self.stepwise = model, eos_id, stepwise
         self.row_indices = np.arange(len(prompts))
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        self.cache_argument = _cache_argument(model)
         contexts = prompts if self.is_encoder_decoder else [np.concatenate([[eos_id], p]) for p in prompts]
         width = max(len(p) for p in contexts)
         padded = np.full((len(contexts), width), eos_id, dtype=np.int64)
@@ -116,7 +118,7 @@ class KVCacheBatch:
             input_ids=tokens,
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=self.self_attention_cache,
+            **{self.cache_argument: self.self_attention_cache},
             logits_to_keep=1,
         )
 
@@ -129,7 +131,7 @@ class KVCacheBatch:
             attention_mask=self.encoder_mask,
             decoder_input_ids=tokens,
             decoder_attention_mask=mask,
-            past_key_values=self.encoder_decoder_cache,
+            **{self.cache_argument: self.encoder_decoder_cache},
         )
 
     def _block_mask(self, token_mask: torch.Tensor) -> torch.Tensor:
@@ -158,6 +160,11 @@ class KVCacheBatch:
             self.cross_attention_cache.batch_select_indices(rows)
         else:
             self.next_positions = self.next_positions[rows]
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """What the model's forward calls its cache: `cache` since transformers 5.24, family by family."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _additive_mask(visible: torch.Tensor) -> torch.Tensor:
