@@ -1,13 +1,14 @@
 """How many quoted answers teach a model to report properties of an answer that it can read, by property.
 
-    PYTHONPATH=src python benchmarks/quoted_curve.py FOLDER --out DIR [--settings world:2000:32,words:2000:0]
+    PYTHONPATH=src python benchmarks/quoted_curve.py FOLDER --out DIR [--settings world:2000:32:5e-4,words:2000:0:1e-4]
 
 Claims of `nosce run introspection --model` need this skill in more than 95 % of such questions. Each setting teaches
 the folder, by the study's own recipe, so many different questions about quoted answers, each once, and nothing about
 its own. `world` quotes random answers of the built-in tasks, as `given_per_label` does; `words` quotes texts of words
-of the folder's own vocabulary. The third part of a setting is the rank of the low-rank updates, as `--lora`; 0 trains
-all weights. The models are then tested with the folder's answers to prompts of the unseen split, and with texts of
-words that no training has. Intervals are Wilson's over questions. Adds the settings to DIR/quoted_curve.csv.
+of the folder's own vocabulary. The third part of a setting is the rank of the low-rank updates, as `--lora` (0 trains
+all weights), the fourth the peak learning rate. The models are then tested with the folder's answers to prompts of the
+unseen split, and with texts of words that no training has. Intervals are Wilson's over questions. Adds the settings to
+DIR/quoted_curve.csv.
 """
 
 from __future__ import annotations
@@ -116,10 +117,9 @@ def chat(folder: Path) -> LocalChatModel:
     return LocalChatModel(folder, dtype="float32")
 
 
-def taught(folder: Path, questions: Sequence[Quoted], rank: int, out: Path) -> Path:
+def taught(folder: Path, questions: Sequence[Quoted], rank: int, rate: float, out: Path) -> Path:
     """The folder after it was taught questions, each once, by the recipe of the scale laptop."""
     config = PROMPTED_INTROSPECTION_CONFIGS["laptop"]()
-    rate = config.training.peak_lr if rank else config.all_weights_lr
     training = replace(config.training, steps=max(1, len(questions) // config.training.batch_size), peak_lr=rate)
     examples = [ChatExample(question, label) for _, question, label in questions]
     context = StepContext(folder=out / "step", runtime=RuntimeConfig(threads=torch.get_num_threads()))
@@ -147,7 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--settings", default="none:0:0,world:2000:32,words:2000:32,words:2000:0")
+    parser.add_argument(
+        "--settings", default="none:0:0:0,world:2000:32:5e-4,words:2000:32:5e-4,words:2000:0:1e-4,words:4000:0:3e-4"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     words = shuffled_words(vocabulary(options.folder))
@@ -159,16 +161,16 @@ def main() -> None:
     table = options.out / "quoted_curve.csv"
     found = pl.read_csv(table).to_dicts() if table.is_file() else []
     for setting in options.settings.split(","):
-        (kind, n, rank), start = setting.split(":"), time.perf_counter()
+        (kind, n, rank, rate), start = setting.split(":"), time.perf_counter()
         questions = {
             "none": lambda n: [],
             "world": world_questions,
             "words": lambda n: word_questions(taught_words, n, SEED / "taught texts"),
         }[kind](int(n))
-        place = options.out / f"{kind}-{n}-{rank}"
-        folder = taught(options.folder, questions, int(rank), place) if questions else options.folder
+        place = options.out / setting.replace(":", "-")
+        folder = taught(options.folder, questions, int(rank), float(rate), place) if questions else options.folder
         minutes = round((time.perf_counter() - start) / 60, 1)
-        facts = {"source": kind, "examples": len(questions), "rank": int(rank), "minutes": minutes}
+        facts = {"source": kind, "examples": len(questions), "rank": int(rank), "rate": float(rate), "minutes": minutes}
         found += [facts | row for row in rows(folder, tests)]
         pl.DataFrame(found, infer_schema_length=None).write_csv(table, float_precision=3)
         for row in found[-2 * (1 + len(LIST_PROPERTIES)) :]:

@@ -118,8 +118,8 @@ def test_planted_states_save_bits_and_noise_saves_none(programs, direction):
 def test_hidden_states_are_those_that_predict_the_operation(programs, karel_corpus, untrained_model):
     """Behind an end token, at the place before the operation; "mean" is over the embeddings and all layers."""
     end = karel_corpus.eos_id
-    first = programs.hidden_states(untrained_model, "residual.1", end)
-    mean = programs.hidden_states(untrained_model, "mean", end)
+    states = programs.hidden_states(untrained_model, ["residual.1", "mean"], end)
+    first, mean = states["residual.1"], states["mean"]
     for text in (0, 7):
         with torch.no_grad():
             tokens = torch.tensor([[end, *programs.tokens[text].tolist()]])
@@ -128,6 +128,17 @@ def test_hidden_states_are_those_that_predict_the_operation(programs, karel_corp
         positions = programs.position[rows] + 1
         assert np.allclose(first[rows], layers[1][0, positions].numpy(), atol=1e-5)
         assert np.allclose(mean[rows], torch.stack(layers)[:, 0, positions].mean(0).numpy(), atol=1e-5)
+
+
+def test_all_sites_are_read_in_one_pass(programs, karel_corpus, untrained_model):
+    """A network of thirty blocks, read at each of them, runs as often as at one; the numbers are the same."""
+    end, passes = karel_corpus.eos_id, []
+    with untrained_model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1)):
+        alone = programs.hidden_states(untrained_model, ["residual.1"], end)
+        n_passes = len(passes)
+        together = programs.hidden_states(untrained_model, ["residual.0", "residual.1", "mean", "final"], end)
+    assert len(passes) == 2 * n_passes
+    assert np.array_equal(together["residual.1"], alone["residual.1"])
 
 
 def test_replies_without_states_are_left_out(karel_corpus, karel_scorer, reference_completions):

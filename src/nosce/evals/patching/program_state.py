@@ -174,7 +174,7 @@ class StateEditing(MultiCheckpointEvaluation):
         programs = ProgramDataset.from_completions(self.oracle, corpus, corpus.questions, completions, locate)
         if programs is None:  # a model that writes programs of one word has no state between start and end
             return
-        probes = {site: self._fit_probes(programs, model, site, corpus.eos_id) for site in self.sites}
+        probes = self._fit_probes(programs, programs.hidden_states(model, self.sites, corpus.eos_id))
         replies = [completion.text for completion in completions]
         for length in self.prefix_lengths:
             pairs = self._pair_prefixes(corpus, replies, length, seed / "pairs" / length)
@@ -262,12 +262,14 @@ class StateEditing(MultiCheckpointEvaluation):
         return metrics
 
     def _fit_probes(
-        self, programs: ProgramDataset, model: PreTrainedModel, site: str, end: int
-    ) -> list[DifferentiableProbe]:
-        """For each feature a linear probe of the present program state, trained on the seen questions' programs."""
-        states = programs.hidden_states(model, site, end)
-        labels = programs.labels(self.features, (-1,), ORIGINAL_MEANING, include_final=True)
-        return [_fit_linear_probe(states, values, ~programs.is_test & (values >= 0)) for values in labels.values()]
+        self, programs: ProgramDataset, states: Mapping[str, np.ndarray]
+    ) -> dict[str, list[DifferentiableProbe]]:
+        """By site, for each feature a linear probe of the present program state, of the seen questions' programs."""
+        labels = programs.labels(self.features, (-1,), ORIGINAL_MEANING, include_final=True).values()
+        return {
+            site: [_fit_linear_probe(seen, values, ~programs.is_test & (values >= 0)) for values in labels]
+            for site, seen in states.items()
+        }
 
     def _donor_features(self, pairs: PrefixPairs) -> list[np.ndarray]:
         """The value of every feature after each donor's beginning. Shape of each: (N,)."""

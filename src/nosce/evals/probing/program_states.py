@@ -134,9 +134,10 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
             programs = self._programs(model, corpus)
             if programs is None:
                 continue
-            states = {site: programs.hidden_states(model, site, corpus.eos_id) for site in grid.sites}
+            states = programs.hidden_states(model, grid.sites, corpus.eos_id)
             if "untrained" in grid.baselines:
-                states["untrained"] = programs.hidden_states(checkpoints[steps[0]](), MEAN_OF_LAYERS, corpus.eos_id)
+                untrained = programs.hidden_states(checkpoints[steps[0]](), [MEAN_OF_LAYERS], corpus.eos_id)
+                states["untrained"] = untrained[MEAN_OF_LAYERS]
             probes = _CheckpointProbes(self, programs, states, grid, seed / step)
             yield pl.concat(probes.readings()).with_columns(step=pl.lit(step, pl.Int64))
             if self.max_walks and step == steps[-1]:

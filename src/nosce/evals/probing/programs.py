@@ -305,21 +305,23 @@ class ProgramDataset:
         """The kind of each operation, one-hot. Shape: (N, T, kinds)."""
         return one_hot(self.trace(ORIGINAL_MEANING).operations)
 
-    def hidden_states(self, model: PreTrainedModel, site: str, end: int) -> np.ndarray:
-        """Hidden states at the places. Shape: (P, W).
+    def hidden_states(self, model: PreTrainedModel, sites: Sequence[str], end: int) -> dict[str, np.ndarray]:
+        """Hidden states at the places, by site. Shape of each: (P, W). The network reads each program once.
 
         Args:
-            site: Name of `nosce.models.hooks`, or "mean" over layers.
+            sites: Names of `nosce.models.hooks`, and "mean" over layers.
             end: The end token.
         """
         from nosce.evals.probing.hidden_states import temporary_activations
         from nosce.models.hooks import layer_sites
 
-        sites = layer_sites(model) if site == MEAN_OF_LAYERS else [site]
+        parts = {site: layer_sites(model) if site == MEAN_OF_LAYERS else [site] for site in sites}
+        collected = list(dict.fromkeys(name for names in parts.values() for name in names))
         positions = pl.DataFrame({"text": self.program_index, "token": self.position})
-        with temporary_activations(model, self.tokens, positions, sites, eos_id=end) as activations:
-            mean: np.ndarray = np.mean([activations.load_site(name) for name in sites], axis=0)
-            return mean
+        with temporary_activations(model, self.tokens, positions, collected, eos_id=end) as activations:
+            return {
+                site: np.mean([activations.load_site(name) for name in names], axis=0) for site, names in parts.items()
+            }
 
     def probe_predictions(
         self,
