@@ -172,7 +172,7 @@ def main() -> None:
         minutes = round((time.perf_counter() - start) / 60, 1)
         facts = {"source": kind, "examples": len(questions), "rank": int(rank), "rate": float(rate), "minutes": minutes}
         found += [facts | row for row in rows(folder, tests)]
-        pl.DataFrame(found, infer_schema_length=None).write_csv(table, float_precision=3)
+        pl.DataFrame(found, infer_schema_length=None).write_csv(table, float_precision=4)
         for row in found[-2 * (1 + len(LIST_PROPERTIES)) :]:
             print(setting, row["tested"], row["property"], f"{100 * row['right']:.0f} % of {row['n']}", flush=True)
 
