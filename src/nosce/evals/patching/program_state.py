@@ -266,10 +266,10 @@ class StateEditing(MultiCheckpointEvaluation):
     ) -> dict[str, list[DifferentiableProbe]]:
         """By site, for each feature a linear probe of the present program state, of the seen questions' programs."""
         labels = programs.labels(self.features, (-1,), ORIGINAL_MEANING, include_final=True).values()
-        return {
-            site: [_fit_linear_probe(seen, values, ~programs.is_test & (values >= 0)) for values in labels]
-            for site, seen in states.items()
-        }
+        probes = {}
+        for site, seen in states.items():
+            probes[site] = [_fit_linear_probe(seen, one, ~programs.is_test & (one >= 0)) for one in labels]
+        return probes
 
     def _donor_features(self, pairs: PrefixPairs) -> list[np.ndarray]:
         """The value of every feature after each donor's beginning. Shape of each: (N,)."""

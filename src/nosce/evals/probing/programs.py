@@ -319,9 +319,10 @@ class ProgramDataset:
         collected = list(dict.fromkeys(name for names in parts.values() for name in names))
         positions = pl.DataFrame({"text": self.program_index, "token": self.position})
         with temporary_activations(model, self.tokens, positions, collected, eos_id=end) as activations:
-            return {
-                site: np.mean([activations.load_site(name) for name in names], axis=0) for site, names in parts.items()
-            }
+            means = {}
+            for site, names in parts.items():
+                means[site] = np.mean([activations.load_site(name) for name in names], axis=0)
+            return means
 
     def probe_predictions(
         self,

@@ -27,6 +27,7 @@ from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DatasetMaker = Callable[["PreTrainedTokenizerBase", int], TokenDataset]
@@ -100,8 +101,7 @@ def finetune_on_dataset(
 
     def save_last(step: int) -> None:
         if step == training.steps:
-            taught = model if lora_model is None else adapters.merge_lora(lora_model)
-            _save_taught(taught, work_folder / "made", model_folder, output_folder, end_ids)
+            _save_taught(model, lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     loop.train(
@@ -120,9 +120,14 @@ def finetune_on_dataset(
 
 
 def _save_taught(
-    model: PreTrainedModel, made_folder: Path, model_folder: Path, output_folder: Path, end_ids: list[int]
+    model: PreTrainedModel,
+    lora_model: PeftModel | None,
+    made_folder: Path,
+    model_folder: Path,
+    output_folder: Path,
+    end_ids: list[int],
 ) -> None:
-    """Save the model, and move it to its place only when all its files are written.
+    """Save the model, updates merged, and move it to its place only when all its files are written.
 
     Without its chat template the model would be prompted differently, so these files are copied before the move. Its
     configurations name the end tokens, the taught one among them, in place of those that transformers has by default,
@@ -130,7 +135,8 @@ def _save_taught(
     """
     from nosce.train import checkpoint
 
-    checkpoint.save_checkpoint(model, model_folder, made_folder)
+    merged = model if lora_model is None else adapters.merge_lora(lora_model)
+    checkpoint.save_checkpoint(merged, model_folder, made_folder)
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, made_folder / name)
