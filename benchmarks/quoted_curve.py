@@ -1,6 +1,7 @@
 """How many quoted answers teach a model to report properties of an answer that it can read, by property.
 
     PYTHONPATH=src python benchmarks/quoted_curve.py FOLDER --out DIR [--settings world:2000:32:5e-4,words:2000:0:1e-4]
+        [--properties "first character,starts with vowel"] [--questions 80]
 
 Claims of `nosce run introspection --model` need this skill in more than 95 % of such questions. Each setting teaches
 the folder, by the study's own recipe, so many different questions about quoted answers, each once, and nothing about
@@ -29,17 +30,16 @@ from nosce.data.worlds.behaviours.natural_text import LIST_PROPERTIES, NaturalTe
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.finetune import ChatExample
 from nosce.models.api.local import LocalChatModel
-from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.studies.introspection.asked import MEASURED_TASKS, PROMPTED_INTROSPECTION_CONFIGS
 from nosce.studies.introspection.finetune import finetune_local_model
 from nosce.studies.introspection.prompted_scoring import ReplyScorer, is_report_match
+from nosce.studies.introspection.quoted_texts import quoted_examples, vocabulary
 from nosce.studies.models import low_rank_update
 from nosce.train.config import RuntimeConfig
 
 SEED = Seed(0) / "quoted curve"
-QUESTIONS_PER_PROPERTY = 20
 Quoted = tuple[str, str, str]  # a property, the question that quotes an answer, the label
 
 
@@ -53,59 +53,38 @@ def quoted(world: NaturalTextBehaviours, text: str, name: str) -> Quoted | None:
     return (name, world.given_answer_question(text, name), label) if label and label == label.strip() else None
 
 
-def world_questions(n: int) -> list[Quoted]:
+def world_questions(names: Sequence[str], n: int) -> list[Quoted]:
     """Questions that quote random answers of the seen split of the built-in tasks, no question twice."""
     world, found = world_of(n), {}
     for prompt in world.prompts(SEED / "world"):
         text = world.random_answer(prompt, SEED / "quoted") if prompt.split == "seen" else ""
         for name in prompt.property_names if text else ():
-            if name in LIST_PROPERTIES and (one := quoted(world, text, name)):
+            if name in names and (one := quoted(world, text, name)):
                 found.setdefault(one[1], one)
     return shuffled(list(found.values()), "world order")[:n]
 
 
-def vocabulary(folder: Path) -> list[str]:
-    """The words of three letters or more that are one token of the folder's tokenizer behind a blank."""
-    tokenizer = load_folder_tokenizer(folder)
-    texts = (tokenizer.decode([index]) for index in range(len(tokenizer)))
-    words = sorted({text[1:] for text in texts if text[:1] == " " and len(text) > 3})
-    return [word for word in words if word.isascii() and word.isalpha()]
+def word_questions(words: Sequence[str], names: Sequence[str], n: int, seed: Seed) -> list[Quoted]:
+    """Questions that quote texts of words, the properties in turn."""
+    examples = quoted_examples(world_of(2), names, words, n, seed)
+    return [(names[number % len(names)], one.prompt, one.completion) for number, one in enumerate(examples)]
 
 
-def word_texts(words: Sequence[str], seed: Seed) -> Iterator[str]:
-    """Texts of 3 to 12 words: half with a capital, half with a stop, a third with commas."""
-    rng = seed.numpy()
-    while True:
-        drawn = rng.choice(words, int(rng.integers(3, 13)))
-        text = (", " if rng.random() < 1 / 3 else " ").join(drawn)
-        text = text[0].upper() + text[1:] if rng.random() < 0.5 else text
-        yield text + ("." if rng.random() < 0.5 else "")
-
-
-def word_questions(words: Sequence[str], n: int, seed: Seed) -> list[Quoted]:
-    """Questions that quote such texts, the properties in turn."""
-    world, found = world_of(2), []
-    for number, text in zip(range(n), word_texts(words, seed), strict=False):
-        if one := quoted(world, text, LIST_PROPERTIES[number % len(LIST_PROPERTIES)]):
-            found.append(one)
-    return found
-
-
-def own_questions(folder: Path) -> list[Quoted]:
-    """Questions that quote the folder's own answers to prompts of the unseen split, up to 20 a property."""
+def own_questions(folder: Path, names: Sequence[str], per_property: int) -> list[Quoted]:
+    """Questions that quote the folder's own answers to prompts of the unseen split, at most so many a property."""
     world = world_of(40)
     prompts = [prompt for prompt in world.prompts(SEED / "tested") if prompt.split == "unseen"]
     replies = complete_all(chat(folder), [ChatRequest.from_user(p.text, max_new_tokens=24) for p in prompts])
     scorer, found = ReplyScorer(world, SEED), {}
     for prompt, reply in zip(prompts, replies, strict=True):
         for name in prompt.property_names:
-            if name in LIST_PROPERTIES and scorer.label(prompt, name, reply) is not None:
+            if name in names and scorer.label(prompt, name, reply) is not None:
                 one = quoted(world, reply.text, name)
                 found.setdefault(one[1], one) if one else None
     kept, counts = [], Counter()
     for one in shuffled(list(found.values()), "tested order"):
         counts[one[0]] += 1
-        kept += [one] if counts[one[0]] <= QUESTIONS_PER_PROPERTY else []
+        kept += [one] if counts[one[0]] <= per_property else []
     return kept
 
 
@@ -133,7 +112,7 @@ def rows(folder: Path, tests: dict[str, list[Quoted]]) -> Iterator[dict[str, obj
         requests = [ChatRequest.from_user(question, max_new_tokens=8) for _, question, _ in questions]
         replies = complete_all(chat(folder), requests)
         right = [is_report_match(r.text, label) for r, (_, _, label) in zip(replies, questions, strict=True)]
-        for name in ("all", *LIST_PROPERTIES):
+        for name in ("all", *dict.fromkeys(one[0] for one in questions)):
             of = [n for n, one in enumerate(questions) if name in ("all", one[0])]
             k, counts = sum(right[n] for n in of), Counter(questions[n][2] for n in of)
             low, high = binomtest(k, len(of)).proportion_ci(method="wilson")
@@ -150,13 +129,16 @@ def main() -> None:
     parser.add_argument(
         "--settings", default="none:0:0:0,world:2000:32:5e-4,words:2000:32:5e-4,words:2000:0:1e-4,words:4000:0:3e-4"
     )
+    parser.add_argument("--properties", default=",".join(LIST_PROPERTIES))
+    parser.add_argument("--questions", type=int, default=20, help="questions a property that test a model")
     options = parser.parse_args()
+    names, per_property = options.properties.split(","), options.questions
     options.out.mkdir(parents=True, exist_ok=True)
     words = shuffled_words(vocabulary(options.folder))
     tested_words, taught_words = words[: len(words) // 10], words[len(words) // 10 :]
     tests = {
-        "own answers": own_questions(options.folder),
-        "words": word_questions(tested_words, QUESTIONS_PER_PROPERTY * len(LIST_PROPERTIES), SEED / "tested texts"),
+        "own answers": own_questions(options.folder, names, per_property),
+        "words": word_questions(tested_words, names, per_property * len(names), SEED / "tested texts"),
     }
     table = options.out / "quoted_curve.csv"
     found = pl.read_csv(table).to_dicts() if table.is_file() else []
@@ -164,16 +146,23 @@ def main() -> None:
         (kind, n, rank, rate), start = setting.split(":"), time.perf_counter()
         questions = {
             "none": lambda n: [],
-            "world": world_questions,
-            "words": lambda n: word_questions(taught_words, n, SEED / "taught texts"),
+            "world": lambda n: world_questions(names, n),
+            "words": lambda n: word_questions(taught_words, names, n, SEED / "taught texts"),
         }[kind](int(n))
         place = options.out / setting.replace(":", "-")
         folder = taught(options.folder, questions, int(rank), float(rate), place) if questions else options.folder
         minutes = round((time.perf_counter() - start) / 60, 1)
-        facts = {"source": kind, "examples": len(questions), "rank": int(rank), "rate": float(rate), "minutes": minutes}
+        facts = {
+            "source": kind,
+            "properties": len(names),
+            "examples": len(questions),
+            "rank": int(rank),
+            "rate": float(rate),
+            "minutes": minutes,
+        }
         found += [facts | row for row in rows(folder, tests)]
         pl.DataFrame(found, infer_schema_length=None).write_csv(table, float_precision=4)
-        for row in found[-2 * (1 + len(LIST_PROPERTIES)) :]:
+        for row in found[-2 * (1 + len(names)) :]:
             print(setting, row["tested"], row["property"], f"{100 * row['right']:.0f} % of {row['n']}", flush=True)
 
 

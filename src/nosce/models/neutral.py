@@ -36,7 +36,9 @@ def neutral_generation_config(model: PreTrainedModel, **settings: object) -> Gen
     kept = {name: getattr(own, name) for name in KEPT_SETTINGS}  # a configuration of transformers
     if model.config.is_encoder_decoder and kept["decoder_start_token_id"] is None:
         kept["decoder_start_token_id"] = model.config.decoder_start_token_id
-    off = {"do_sample": False, "num_beams": 1, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
+    off = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
+    if settings.get("do_sample"):  # transformers warns of filters of samples where it draws none
+        off |= {"top_k": 0, "top_p": 1.0}
     return GenerationConfig(**{**kept, **off, **settings})
 
 

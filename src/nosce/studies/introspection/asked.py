@@ -34,6 +34,7 @@ from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.prompted_self import SelfKnowledge
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
+from nosce.studies.introspection.quoted_texts import QuotedTextLesson, QuotedTexts
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
 from nosce.studies.models import low_rank_update
 from nosce.study import Scale, Study
@@ -60,6 +61,7 @@ class PromptedIntrospectionConfig:
         folder_tasks: Names of its tasks; empty: all.
         limits: How much is asked: tokens and samples.
         labels: How labels are taught: rounds, replay.
+        quoted_texts: A lesson of a folder before anything is asked: to report properties of texts that it can read.
         needs: What must hold before a claim is judged.
         knowledge: What is asked of self-knowledge beyond answers; `self_knowledge=yes` switches it on.
         both_ways: Teach labels of every model's answers. No: those of the first alone.
@@ -83,6 +85,7 @@ class PromptedIntrospectionConfig:
     folder_tasks: tuple[str, ...] = ()
     limits: RequestLimits = field(default_factory=RequestLimits)
     labels: LabelTeaching = field(default_factory=LabelTeaching)
+    quoted_texts: QuotedTexts = field(default_factory=QuotedTexts)
     needs: ClaimNeeds = field(default_factory=ClaimNeeds)
     knowledge: SelfKnowledge = field(default_factory=SelfKnowledge)
     both_ways: bool = True
@@ -109,7 +112,8 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     """
     config = config_for_scale("introspection --model", PROMPTED_INTROSPECTION_CONFIGS, scale, settings)
     world = _world(config)
-    first, *others = [_subject(source, config) for source in models]
+    lesson = QuotedTextLesson(world=world, config=config.quoted_texts) if config.quoted_texts.n_texts else None
+    first, *others = [_subject(source, config, lesson) for source in models]
     experiment = PromptedIntrospection(
         world=world,
         subject=first,
@@ -124,6 +128,8 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     if config.injected:
         subjects, words = experiment.subject_by_letter, concept_words(config.concepts)
         asked = with_injected_states(asked, subjects, words, config.injection)
+    if lesson is not None:
+        asked = replace(asked, notes=(*asked.notes, lesson.note))
     return replace(asked, name="introspection")
 
 
@@ -146,8 +152,10 @@ def _world(config: PromptedIntrospectionConfig) -> TextBehaviours:
     )
 
 
-def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalSubject | RemoteSubject:
-    """The model as the protocol asks and teaches it.
+def _subject(
+    source: ModelSource, config: PromptedIntrospectionConfig, lesson: QuotedTextLesson | None
+) -> LocalSubject | RemoteSubject:
+    """The model as the protocol asks and teaches it. Endpoints have no lesson.
 
     Raises:
         SpecError: It cannot be asked or taught.
@@ -159,6 +167,8 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
         return RemoteSubject(endpoint=source.model, tuning=tuning, top_logprobs=source.top_logprobs)
     folder = Path(source.model.folder)
     check_chat_folder(folder)
+    if lesson is not None:
+        lesson.check_folder(folder)
     family = str(read_config(folder).get("model_type"))
     if config.lora and family not in LORA_TARGET_MODULES:
         known = ", ".join(LORA_TARGET_MODULES)
@@ -173,6 +183,7 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
         epochs=config.epochs,
         generation_batch_size=config.generation_batch_size,
         dtype=config.dtype,
+        lesson=lesson,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,7 +103,8 @@ def timed_replies(
     if teaching.change and "A" in targets:
         n_changes = len(asked.seen_prompts) if teaching.max_changes is None else teaching.max_changes
         n_examples += len(subjects) * min(n_changes, len(asked.seen_prompts))
-    timed = TimedReplies(world=asked.world, subject=first)
+    n_examples += sum(o.lesson.config.n_texts for o in subjects.values() if isinstance(o, LocalSubject) and o.lesson)
+    timed = TimedReplies(world=asked.world, subject=replace(first, lesson=None))
     return timed, (n_replies + REPLIES_PER_EXAMPLE * n_examples) / (2 * TIMED_REQUESTS)
 
 

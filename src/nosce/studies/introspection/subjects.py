@@ -19,7 +19,8 @@ from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
-from nosce.store.spec import Json, describe, hash_description
+from nosce.store.spec import LATER, Json, describe, hash_description
+from nosce.studies.introspection.quoted_texts import QuotedTextLesson
 from nosce.studies.replies import RunResources
 from nosce.train.config import Dtype, LoRA, TrainingConfig
 
@@ -75,6 +76,7 @@ class LocalSubject:
         epochs: Passes over the examples.
         generation_batch_size: Prompts that are answered in one batch.
         dtype: Number format of the weights during replies. "auto": bfloat16 where the device multiplies it.
+        lesson: What the folder is taught before anything is asked; None: nothing.
     """
 
     model: Pretrained
@@ -83,6 +85,7 @@ class LocalSubject:
     epochs: int = 1
     generation_batch_size: int = 16
     dtype: Dtype = "float32"
+    lesson: QuotedTextLesson | None = field(default=None, metadata=LATER)
     is_teachable: ClassVar[bool] = True
     is_deterministic: ClassVar[bool] = True
     top_logprobs: ClassVar[int] = MAX_TOP_LOGPROBS
@@ -93,7 +96,9 @@ class LocalSubject:
         return Path(self.model.folder).name
 
     def chat_model(self, resources: RunResources) -> ChatModel:
-        """The folder's model; its replies are cached."""
+        """The folder's model, after its lesson; its replies are cached."""
+        if self.lesson is not None:
+            return self._after_lesson(self.lesson, resources).chat_model(resources)
         precision = self.reply_precision(resources.context.runtime.device)
         resources.context.extra_provenance["reply_precision"] = precision
         local = LocalChatModel(
@@ -112,9 +117,11 @@ class LocalSubject:
         return choose_precision(self.dtype, device=device)
 
     def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
-        """The fine-tuned model, in a folder inside the step's."""
+        """The model fine-tuned on examples, after its lesson, in a folder inside the step's."""
         from nosce.studies.introspection.finetune import finetune_local_model
 
+        if self.lesson is not None:
+            return self._after_lesson(self.lesson, resources).finetune(examples, resources)
         steps = max(1, self.epochs * len(examples) // self.training.batch_size)
         training = replace(self.training, steps=steps)
         described: dict[str, Json] = {
@@ -137,6 +144,14 @@ class LocalSubject:
             resources.context,
         )
         return replace(self, model=Pretrained.from_folder(checkpoint_folder))
+
+    def _after_lesson(self, lesson: QuotedTextLesson, resources: RunResources) -> LocalSubject:
+        """The subject after its lesson, one pass that trains all weights; siblings had the same one."""
+        resources = replace(resources, sibling=0)
+        examples = lesson.examples(Path(self.model.folder), resources.seed / "lesson")
+        training = replace(self.training, peak_lr=lesson.config.peak_lr)
+        learner = replace(self, lesson=None, training=training, adapter=None, epochs=1)
+        return replace(self, lesson=None, model=learner.finetune(examples, resources).model)
 
 
 @dataclass(frozen=True, kw_only=True)

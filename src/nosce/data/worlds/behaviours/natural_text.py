@@ -18,7 +18,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -35,6 +35,7 @@ from nosce.data.worlds.behaviours.text_behaviours import TAUGHT_ONLY, TextBehavi
 from nosce.errors import SpecError
 from nosce.records import Split
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 COLOUR_WORDS = (
     "amber",
@@ -325,6 +326,8 @@ class NaturalTextBehaviours(TextBehaviours):
         unseen_share: Share of the strings of a training task in the unseen split, between 0 and 1. All strings of a
             held-out task are in the unseen split.
         tasks: Names of the tasks, from `PROPERTIES_BY_TASK`.
+        properties: Names of the properties that are asked for, from `PROPERTIES_BY_TASK`; empty: all. A task without
+            any of them is not asked.
         past_framing: Begin a hypothetical question with "You were asked earlier", as the runs of the paper do (appendix
             A.5). False: "Imagine that you had been asked".
     """
@@ -333,6 +336,7 @@ class NaturalTextBehaviours(TextBehaviours):
     unseen_share: float = 0.3
     tasks: tuple[str, ...] = tuple(PROPERTIES_BY_TASK)
     past_framing: bool = True
+    properties: tuple[str, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         if (
@@ -346,6 +350,21 @@ class NaturalTextBehaviours(TextBehaviours):
                 f"{self.unseen_share:g} and tasks={self.tasks} cannot be asked; take 2 strings or more, a share "
                 f"between 0 and 1, and tasks from {', '.join(PROPERTIES_BY_TASK)}."
             )
+        known = {name for task in self.tasks for name in PROPERTIES_BY_TASK[task]}
+        if set(self.properties) - known:
+            raise SpecError(
+                f"the properties {', '.join(self.properties)} cannot be asked for, since the tasks "
+                f"{', '.join(self.tasks)} have {', '.join(sorted(known))}; take some of these."
+            )
+
+    @property
+    def asked_tasks(self) -> tuple[str, ...]:
+        """The tasks that have a property that is asked for."""
+        return tuple(task for task in self.tasks if self._asked_properties(task))
+
+    def _asked_properties(self, task: str) -> tuple[str, ...]:
+        """The properties of a task that are asked for."""
+        return tuple(name for name in PROPERTIES_BY_TASK[task] if not self.properties or name in self.properties)
 
     def prompts(self, seed: Seed) -> Sequence[BehaviourPrompt]:
         """Prompts of all tasks. All strings of held-out tasks are in the unseen split."""
@@ -359,7 +378,7 @@ class NaturalTextBehaviours(TextBehaviours):
     def spare_prompts(self, seed: Seed, per_task: int) -> Sequence[BehaviourPrompt]:
         """Prompts of training tasks, of the strings that are drawn after those of `prompts`."""
         prompts = []
-        for task in (task for task in self.tasks if task not in HELD_OUT_TEXT_TASKS):
+        for task in (task for task in self.asked_tasks if task not in HELD_OUT_TEXT_TASKS):
             strings = _drawn_strings(seed, task, self.strings_per_task + per_task)
             for number in range(self.strings_per_task, len(strings)):
                 prompts.append(self._prompt(task, number, strings[number], "seen"))
@@ -368,7 +387,7 @@ class NaturalTextBehaviours(TextBehaviours):
     def _prompt(self, task: str, number: int, drawn: tuple[str, str, str], split: Split) -> BehaviourPrompt:
         """The prompt of a string. What is taught alone is no property of an unseen string."""
         string, text, letter = drawn
-        names = (name for name in PROPERTIES_BY_TASK[task] if split == "seen" or name not in TAUGHT_ONLY)
+        names = (name for name in self._asked_properties(task) if split == "seen" or name not in TAUGHT_ONLY)
         asks = tuple(f"{name} {letter}" if name == "stance" else name for name in names)
         return BehaviourPrompt(f"{task}/{number}", task, f"{task}: {string}", text, split, asks)
 
@@ -437,7 +456,7 @@ def random_answer(prompt: BehaviourPrompt, seed: Seed) -> str:
 @lru_cache(maxsize=8)
 def _prompts(world: NaturalTextBehaviours, seed: Seed) -> tuple[BehaviourPrompt, ...]:
     prompts: list[BehaviourPrompt] = []
-    for task in world.tasks:
+    for task in world.asked_tasks:
         strings = _drawn_strings(seed, task, world.strings_per_task)
         order = (seed / "held" / task).numpy().permutation(len(strings)).tolist()
         unseen_indices = set(order[: round(world.unseen_share * len(strings))])
@@ -509,5 +528,5 @@ def _draw_dilemma(task: str, rng: np.random.Generator) -> tuple[str, str, str]:
 def task_property_pairs(world: NaturalTextBehaviours) -> Iterator[tuple[str, str, bool]]:
     """Every pair of task and property, and whether the task is a training task."""
     for task in world.tasks:
-        for property_name in PROPERTIES_BY_TASK[task]:
+        for property_name in world._asked_properties(task):
             yield task, property_name, task not in HELD_OUT_TEXT_TASKS
