@@ -15,7 +15,7 @@ import numpy as np
 from nosce.analysis.bench.linear import CellKey, LinearWorlds, linear_forms
 from nosce.analysis.bench.linear_judge import LinearJudge
 from nosce.analysis.bench.planted_readings import Noise, PlantedCells, PlantedTable, draw_means
-from nosce.analysis.bench.planters import PLANTERS, Planter, WorldKind
+from nosce.analysis.bench.planters import PLANTERS, UNITS, Planter, WorldKind
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.planters import SCALING_PLANTERS, SCALING_UNITS
 from nosce.analysis.stats.arrays import FloatArray
@@ -156,7 +156,7 @@ def planted_table(claim: Claim, world: str, planters: Mapping[type, Planter]) ->
         raise SpecError(f"{world} is planted for weighted sums of means alone.")
     kind: WorldKind = next((name for name in EXPECTED if name == world), "true")
     noise = Noise(seeds=1 if world == "one seed" else 5)
-    noise = replace(noise, units=SCALING_UNITS.get(type(claim.measure), noise.units))
+    noise = replace(noise, units={**UNITS, **SCALING_UNITS}.get(type(claim.measure), noise.units))
     parts = planter(claim, kind)
     worlds = LinearWorlds(claim, [selection for part in parts for selection in part.selections])
     noise = _with_units_for_needs(noise, worlds)

@@ -13,17 +13,28 @@ from typing import Literal
 import numpy as np
 import scipy
 
-from nosce.analysis.bench.planted_readings import LAST_STEP, CellDraw, Columns, Noise, PlantedCells, draw_means
+from nosce.analysis.bench.planted_readings import (
+    LAST_STEP,
+    CellDraw,
+    Columns,
+    Noise,
+    PlantedCells,
+    beta_shares,
+    draw_means,
+)
 from nosce.analysis.calibration import CalibrationMAD
 from nosce.analysis.claims import Claim
 from nosce.analysis.headroom import GainTerm, NormalizedContrast, NormalizedGain
 from nosce.analysis.jackknife import Auc, ConditionRankCorrelation, JointExcess, SpearmanCorrelation
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.arrays import FloatArray, IntArray
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
+from nosce.errors import SpecError
 
 WorldKind = Literal["true", "false", "on the threshold"]
 Planter = Callable[[Claim, WorldKind], list[PlantedCells]]
 STEPS = tuple(range(10, LAST_STEP + 1, 10))  # the checkpoints of a planted curve
+ORDERED_SEEDS = 256  # by which an order on the threshold is looked for
 PLACE = 0.75  # of the way from the threshold to the end of the measure's range
 
 
@@ -102,15 +113,45 @@ def _normalized_gain(claim: Claim, world: WorldKind) -> list[PlantedCells]:
 def _condition_order(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     measure = claim.measure
     assert isinstance(measure, ConditionRankCorrelation)
-    count = len(measure.pairs)
-    levels = np.linspace(0.1, 0.9, count)
-    rng = np.random.default_rng(0)
-    orders = [rng.permutation(count) for _ in range(500)] + [np.arange(count), np.arange(count)[::-1]]
-    target = {"true": 1.0, "false": -1.0, "on the threshold": claim.threshold}[world]
-    order = min(orders, key=lambda o: abs(np.corrcoef(np.arange(count), o)[0, 1] - target))
-    means = [mean for n in range(count) for mean in (levels[n], levels[order[n]])]
+    levels = np.linspace(0.1, 0.9, len(measure.pairs))
+    seconds = {"true": levels, "false": levels[::-1]}
+    second = seconds[world] if world in seconds else _levels_on_threshold(levels, claim.threshold)
+    means = [mean for pair in zip(levels.tolist(), second.tolist(), strict=True) for mean in pair]
     selections = tuple(selection for pair in measure.pairs for selection in pair)
     return [PlantedCells(selections, draw_means(means, selections))]
+
+
+def _levels_on_threshold(levels: FloatArray, threshold: float) -> FloatArray:
+    """Second scores of conditions whose rank correlation with the levels is on average the threshold.
+
+    Few conditions have few rank correlations. So two neighbours lie so near that seeds confuse them as often as needed.
+    """
+    rng, count = np.random.default_rng(0), len(levels)
+    below = [order for order in (rng.permutation(count) for _ in range(500)) if _order_of(levels, order) <= threshold]
+    for order in sorted(below, key=lambda one: -_order_of(levels, one)):
+        for k in range(count - 1):
+            swapped = np.where(order == k, k + 1, np.where(order == k + 1, k, order))
+            if _order_of(levels, swapped) > threshold:
+                return _between(levels, levels[order], levels[swapped], threshold)
+    raise SpecError(f"no order of {count} conditions has a rank correlation of {threshold:g}.")
+
+
+def _order_of(levels: FloatArray, order: IntArray) -> float:
+    return float(scipy.stats.spearmanr(levels, order).statistic)
+
+
+def _between(levels: FloatArray, low: FloatArray, high: FloatArray, threshold: float) -> FloatArray:
+    """What lies between two orders, where the mean over the true shares of many seeds is the threshold."""
+
+    def distance(weight: float) -> float:
+        rng, spread = np.random.default_rng(0), Noise().seed_spread
+        second = (1 - weight) * low + weight * high
+        both = [beta_shares(rng, np.tile(means, (ORDERED_SEEDS, 1)), spread) for means in (levels, second)]
+        found = [scipy.stats.spearmanr(*pair).statistic for pair in zip(*both, strict=True)]
+        return float(np.mean(found)) - threshold
+
+    weight = scipy.optimize.brentq(distance, 0, 1, xtol=0.01)
+    return np.asarray((1 - weight) * low + weight * high)
 
 
 def _deviation(claim: Claim, world: WorldKind) -> list[PlantedCells]:
@@ -260,3 +301,5 @@ PLANTERS: dict[type, Planter] = {
     Peak: _peak,
     PhaseDuration: _phase,
 }
+#: Units of a seed, for measures that tell nothing with the usual number.
+UNITS: dict[type, int] = {JointExcess: 200}

@@ -155,29 +155,52 @@ class LinkDrift(Measure):
             DataError: Readings are missing, the curve has no continuous score, or the sharp score hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
-        predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
-        if predicted is None:
-            raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
+        predicted = self._predictions(outcomes)
         logs = np.log10(outcomes.sizes)
         what = f"the sharp score of {self.scaling.id!r}"  # two flat curves would be linked without any drift
         _check_rise(what, "sharp", outcomes.sharp.mean((0, 2)), logs, "to be linked to another score")
         resampled = []
         for sharp, _, off in outcomes.resampled_curves(predicted, RESAMPLING_SEED / "drift", LINK_RESAMPLES):
             resampled.append(_drift(sharp.mean(1), off.mean(1), logs))
-        residual = outcomes.sharp - predicted
-        observed = _drift(outcomes.sharp.mean((0, 2))[None], residual.mean((0, 2))[None], logs)
-        low, high = np.quantile(np.concatenate(resampled), interval_tails())
+        value = self.drift(outcomes)
+        low, high = _turned_interval(value, np.concatenate(resampled))
         return Estimate(
-            value=float(observed[0]),
-            low=float(low),
-            high=float(high),
+            value=value,
+            low=low,
+            high=high,
             n=outcomes.sharp.size,
             clusters=outcomes.sharp.shape[2],
             seeds=outcomes.sharp.shape[0],
             unit=unit,
-            method=f"{LINK_RESAMPLES:,} resamplings of items and seeds",
+            method=f"{LINK_RESAMPLES:,} resamplings of items and seeds, turned round the estimate on a log scale",
             level=interval_level(),
         )
+
+    def drift(self, outcomes: ItemOutcomes) -> float:
+        """The range of the link's errors over sizes, as a share of the sharp score's rise.
+
+        Raises:
+            DataError: The curve has no continuous score.
+        """
+        residual = outcomes.sharp - self._predictions(outcomes)
+        mean_curves = outcomes.sharp.mean((0, 2))[None], residual.mean((0, 2))[None]
+        return float(_drift(*mean_curves, np.log10(outcomes.sizes))[0])
+
+    def _predictions(self, outcomes: ItemOutcomes) -> FloatArray:
+        predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
+        if predicted is None:
+            raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
+        return predicted
+
+
+def _turned_interval(value: float, resampled: FloatArray) -> tuple[float, float]:
+    """The resampled numbers' percentiles, turned round the estimate on a log scale, where no number is below 0.
+
+    A range grows with noise, so the estimate lies above the truth, and what is resampled from it above the estimate by
+    about as much; percentiles as they are lie twice too high (basic bootstrap: Davison and Hinkley 1997, section 5.2).
+    """
+    low, high = np.quantile(resampled, interval_tails())
+    return float(value**2 / max(high, 1e-12)), float(value**2 / max(low, 1e-12))
 
 
 def _drift(sharp: FloatArray, residual: FloatArray, logs: FloatArray) -> FloatArray:

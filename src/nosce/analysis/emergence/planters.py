@@ -23,6 +23,8 @@ from nosce.analysis.stats.ranges import SHARE_RANGE
 #: continuous score is bounded, what lies as far along its way). Shapes: (S, J).
 SizeCurve = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 THRESHOLD_SEEDS = 8  # that are drawn to find where two forecasts are as far off
+LINK_ITEMS = 2_000  # of each of them, where the drift of a link is looked for
+SEED_SHIFTS = scipy.stats.norm.ppf((np.arange(64) + 0.5) / 64)  # the seeds of a large population
 NUMBER_TARGET = 1_000_000  # from which planted answers lie at a distance
 STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
 
@@ -35,7 +37,7 @@ def _steepness(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     weight = float(is_steep)
     if world == "on the threshold":
         logs = np.log10([size for size, _ in measure.scaling.points])
-        weight = float(scipy.optimize.brentq(lambda w: _window_share(w, logs) - claim.threshold, 0, 1))
+        weight = float(scipy.optimize.brentq(lambda w: mean_window_share(w, logs) - claim.threshold, 0, 1))
 
     def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
         share = _mixed_curve(at, weight)
@@ -50,10 +52,11 @@ def _mixed_curve(at: FloatArray, weight: float) -> FloatArray:
     return np.asarray(weight * jump + (1 - weight) * np.clip(at, 0, 1))
 
 
-def _window_share(weight: float, logs: FloatArray) -> float:
-    """The measure of a mixed curve without noise, which depends on where the sizes lie."""
+def mean_window_share(weight: float, logs: FloatArray) -> float:
+    """The measure of mixed curves of many seeds without noise, which depends on where the sizes lie."""
     places = (logs - logs.min()) / np.ptp(logs)
-    return float(rise_shape(_mixed_curve(places, weight)[None], logs).window_share[0])
+    shifts = Noise().seed_spread / 2 * SEED_SHIFTS[:, None]
+    return float(rise_shape(_mixed_curve(places + shifts, weight), logs).window_share.mean())
 
 
 def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
@@ -61,15 +64,43 @@ def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     measure = claim.measure
     assert isinstance(measure, LinkDrift)
     holds = (claim.direction == "below") == (world == "true")
+    if world == "on the threshold":
+
+        def distance(waver: float) -> float:
+            return _mean_drift(measure, _wavering_curve(waver)) - claim.threshold
+
+        return [_cells(measure.scaling, _wavering_curve(float(scipy.optimize.brentq(distance, 0, 0.4, xtol=0.002))))]
 
     def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
         share = 0.02 + 0.9 * np.clip(at, 0, 1)
-        if world == "on the threshold":
-            waver = 0.9 * claim.threshold / 2 * (-1.0) ** np.arange(at.shape[1])
-            return np.clip(share + waver, 0.01, 0.99), -3 * (1 - share)
         return share, (-3 * (1 - share) if holds else np.full_like(share, -1.0))
 
     return [_cells(measure.scaling, curve)]
+
+
+def _wavering_curve(waver: float) -> SizeCurve:
+    """A share that lies above what the likelihood says at every other size, and below it between."""
+
+    def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        share = 0.02 + 0.9 * np.clip(at, 0, 1)
+        return np.clip(share + waver * (-1.0) ** np.arange(at.shape[1]), 0.01, 0.99), -3 * (1 - share)
+
+    return curve
+
+
+def _mean_drift(measure: LinkDrift, curve: SizeCurve) -> float:
+    """The measure of many items of a few seeds that follow a curve, always the same draws."""
+    return measure.drift(_drawn_outcomes(measure.scaling, curve, units=LINK_ITEMS))
+
+
+def _drawn_outcomes(scaling: ScalingCurveSpec, curve: SizeCurve, *, units: int) -> ItemOutcomes:
+    """Outcomes of a few seeds that follow a curve, always the same draws."""
+    noise = Noise(seeds=THRESHOLD_SEEDS, units=units)
+    values = np.asarray(_cells(scaling, curve).draw(np.random.default_rng(0), noise)["value"])
+    sharp, smooth = values.reshape(2, -1, noise.seeds, noise.units).transpose(0, 2, 1, 3)
+    sizes = np.array([size for size, _ in scaling.points])
+    sign = -1.0 if scaling.lower_is_better else 1.0
+    return ItemOutcomes(sizes=sizes, sharp=sharp, continuous=sign * smooth, log_likelihood=scaling.log_likelihood)
 
 
 def _forecasts(claim: Claim, world: WorldKind) -> list[PlantedCells]:
@@ -103,14 +134,8 @@ def _foretold_curve(measure: ForecastSkill, weight: float) -> SizeCurve:
 
 def _mean_skill(measure: ForecastSkill, curve: SizeCurve) -> float:
     """The measure of a few seeds that follow a curve, always the same draws."""
-    noise = Noise(seeds=THRESHOLD_SEEDS, units=SCALING_UNITS[ForecastSkill])
-    values = np.asarray(_cells(measure.scaling, curve).draw(np.random.default_rng(0), noise)["value"])
-    sharp, smooth = values.reshape(2, -1, noise.seeds, noise.units).transpose(0, 2, 1, 3)
-    sizes = np.array([size for size, _ in measure.scaling.points])
-    sign = -1.0 if measure.scaling.lower_is_better else 1.0
-    is_likelihood = measure.scaling.log_likelihood
-    outcomes = ItemOutcomes(sizes=sizes, sharp=sharp, continuous=sign * smooth, log_likelihood=is_likelihood)
-    skills = [measure.seed_skill(outcomes.single_seed(n), FORECAST_SEED / n) for n in range(noise.seeds)]
+    outcomes = _drawn_outcomes(measure.scaling, curve, units=SCALING_UNITS[ForecastSkill])
+    skills = [measure.seed_skill(outcomes.single_seed(n), FORECAST_SEED / n) for n in range(THRESHOLD_SEEDS)]
     return float(np.mean(skills))
 
 

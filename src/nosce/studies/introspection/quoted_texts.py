@@ -24,7 +24,7 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MIN_WORDS, MAX_WORDS = 3, 12
+MIN_WORDS, MAX_WORDS = 3, 8  # behind an opening
 MIN_LETTERS = 3
 MIN_VOCABULARY = 20
 BLANKS = ("Ġ", "▁")  # what a token of byte-level BPE, and of sentencepiece, begins with in place of a blank
@@ -123,7 +123,7 @@ def quoted_examples(
     for number, text in zip(range(n_texts), random_texts(words, seed), strict=False):
         property_name = properties[number % len(properties)]
         label = world.property_value(property_name, text, seed)
-        assert label is not None  # three words of three letters have every property of LIST_PROPERTIES
+        assert label is not None  # such a text has every property of LIST_PROPERTIES
         examples.append(ChatExample(world.given_answer_question(text, property_name), label))
     return examples
 
@@ -146,11 +146,20 @@ def _words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def random_texts(words: Sequence[str], seed: Seed) -> Iterator[str]:
-    """Texts of 3 to 12 words: half with a capital, half with a stop, a third with commas."""
+    """Texts of 3 to 14 words in the forms that answers have.
+
+    Half of them begin with a capital, and half end with a stop. Half have an opening of two to six words and a colon,
+    behind which a line may begin. What follows stands without signs, between commas, or as a numbered list.
+    """
     rng = seed.numpy()
     pool = np.asarray(words)
     while True:
-        drawn = rng.choice(pool, int(rng.integers(MIN_WORDS, MAX_WORDS + 1)))
-        text = (", " if rng.random() < 1 / 3 else " ").join(drawn)
+        rest = rng.choice(pool, int(rng.integers(MIN_WORDS, MAX_WORDS + 1))).tolist()
+        form = rng.integers(3)
+        numbered = [f"{number}. {word}" for number, word in enumerate(rest, start=1)]
+        text = (" ".join(rest), ", ".join(rest), ", ".join(numbered))[form]
+        if rng.random() < 0.5 or form == 2:
+            opening = " ".join(rng.choice(pool, int(rng.integers(2, 7))).tolist())
+            text = opening + (": ", ":\n")[int(rng.integers(2))] + text
         text = text[0].upper() + text[1:] if rng.random() < 0.5 else text
         yield text + ("." if rng.random() < 0.5 else "")
