@@ -22,7 +22,6 @@ from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.render.figure import FigureRow
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import influence_interval
-from nosce.analysis.stats.level import interval_level, interval_tails
 from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
 from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS, seed_groups
 from nosce.analysis.stats.time_series import mean_over_seeds
@@ -31,7 +30,6 @@ from nosce.records import Estimate
 from nosce.seeds import Seed
 
 FORECAST_SEED = RESAMPLING_SEED / "foretold"
-LINK_RESAMPLES = 1_000
 ITEM_GROUPS = 8  # of items that are left out in turn
 ERROR_DIFFERENCE_RANGE = ValueRange(-1.0, 1.0)
 
@@ -145,11 +143,11 @@ class LinkDrift(Measure):
 
     @property
     def value_range(self) -> ValueRange:
-        """0 or above; percentiles of drifts keep it."""
+        """0 or above."""
         return NON_NEGATIVE
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The drift, with the 95 % range over resampled items and, given at least three, seeds.
+        """The drift, with an interval over seeds and items.
 
         Raises:
             DataError: Readings are missing, the curve has no continuous score, or the sharp score hardly rises.
@@ -159,22 +157,17 @@ class LinkDrift(Measure):
         logs = np.log10(outcomes.sizes)
         what = f"the sharp score of {self.scaling.id!r}"  # two flat curves would be linked without any drift
         _check_rise(what, "sharp", outcomes.sharp.mean((0, 2)), logs, "to be linked to another score")
-        resampled = []
-        for sharp, _, off in outcomes.resampled_curves(predicted, RESAMPLING_SEED / "drift", LINK_RESAMPLES):
-            resampled.append(_drift(sharp.mean(1), off.mean(1), logs))
+        pseudo_values = _drift_pseudo_values(outcomes.sharp, outcomes.sharp - predicted, logs)
+        n_seeds, _, n_items = outcomes.sharp.shape
+        item_names = [str(number) for number in range(n_items)] * n_seeds
+        seeds = np.repeat(np.arange(n_seeds), n_items).tolist()
         value = self.drift(outcomes)
-        low, high = _turned_interval(value, np.concatenate(resampled))
-        return Estimate(
-            value=value,
-            low=low,
-            high=high,
-            n=outcomes.sharp.size,
-            clusters=outcomes.sharp.shape[2],
-            seeds=outcomes.sharp.shape[0],
-            unit=unit,
-            method=f"{LINK_RESAMPLES:,} resamplings of items and seeds, turned round the estimate on a log scale",
-            level=interval_level(),
-        )
+        interval = influence_interval(value, pseudo_values, item_names, seeds, unit=unit)
+        assert interval.low is not None
+        # Near 0, where a link holds, a drift varies by as much as elsewhere: on a log scale the interval would explode.
+        # What lies below 0 holds no truth, so to leave it out costs no coverage; the estimate always lies inside.
+        low = max(interval.low, 0.0)
+        return replace(interval, low=low, n=outcomes.sharp.size, method=f"jackknifed; {interval.method}")
 
     def drift(self, outcomes: ItemOutcomes) -> float:
         """The range of the link's errors over sizes, as a share of the sharp score's rise.
@@ -193,20 +186,23 @@ class LinkDrift(Measure):
         return predicted
 
 
-def _turned_interval(value: float, resampled: FloatArray) -> tuple[float, float]:
-    """The resampled numbers' percentiles, turned round the estimate on a log scale, where no number is below 0.
-
-    A range grows with noise, so the estimate lies above the truth, and what is resampled from it above the estimate by
-    about as much; percentiles as they are lie twice too high (basic bootstrap: Davison and Hinkley 1997, section 5.2).
-    """
-    low, high = np.quantile(resampled, interval_tails())
-    return float(value**2 / max(high, 1e-12)), float(value**2 / max(low, 1e-12))
-
-
 def _drift(sharp: FloatArray, residual: FloatArray, logs: FloatArray) -> FloatArray:
     """The range of the residuals as a share of the rise, for each of R curves. Shapes: (R, J)."""
     drift: FloatArray = np.ptp(residual, axis=-1) / np.maximum(rise_shape(sharp, logs).rise, 1e-9)
     return drift
+
+
+def _drift_pseudo_values(sharp: FloatArray, residual: FloatArray, logs: FloatArray) -> FloatArray:
+    """The jackknife's pseudo-values of the drift, one an item of a seed, seed by seed. Shapes: (S, J, N) -> (S * N,).
+
+    Their mean is the drift, as of a window's share: a range has kinks too.
+    """
+    tables = [table.transpose(0, 2, 1).reshape(-1, len(logs)) for table in (sharp, residual)]
+    n = len(tables[0])
+    left_out = [(table.sum(0) - table) / (n - 1) for table in tables]
+    value = _drift(tables[0].mean(0)[None], tables[1].mean(0)[None], logs)[0]
+    values = n * value - (n - 1) * _drift(left_out[0], left_out[1], logs)
+    return np.asarray(values + value - values.mean())
 
 
 @dataclass(frozen=True, kw_only=True)

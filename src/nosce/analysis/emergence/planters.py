@@ -23,7 +23,7 @@ from nosce.analysis.stats.ranges import SHARE_RANGE
 #: continuous score is bounded, what lies as far along its way). Shapes: (S, J).
 SizeCurve = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 THRESHOLD_SEEDS = 8  # that are drawn to find where two forecasts are as far off
-LINK_ITEMS = 2_000  # of each of them, where the drift of a link is looked for
+LINK_SEEDS, LINK_ITEMS = 60, 300  # by which the drift of a link on the threshold is looked for
 SEED_SHIFTS = scipy.stats.norm.ppf((np.arange(64) + 0.5) / 64)  # the seeds of a large population
 NUMBER_TARGET = 1_000_000  # from which planted answers lie at a distance
 STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
@@ -89,13 +89,12 @@ def _wavering_curve(waver: float) -> SizeCurve:
 
 
 def _mean_drift(measure: LinkDrift, curve: SizeCurve) -> float:
-    """The measure of many items of a few seeds that follow a curve, always the same draws."""
-    return measure.drift(_drawn_outcomes(measure.scaling, curve, units=LINK_ITEMS))
+    """The measure of many seeds that follow a curve, always the same draws."""
+    return measure.drift(_drawn_outcomes(measure.scaling, curve, Noise(seeds=LINK_SEEDS, units=LINK_ITEMS)))
 
 
-def _drawn_outcomes(scaling: ScalingCurveSpec, curve: SizeCurve, *, units: int) -> ItemOutcomes:
-    """Outcomes of a few seeds that follow a curve, always the same draws."""
-    noise = Noise(seeds=THRESHOLD_SEEDS, units=units)
+def _drawn_outcomes(scaling: ScalingCurveSpec, curve: SizeCurve, noise: Noise) -> ItemOutcomes:
+    """Outcomes of seeds that follow a curve, always the same draws."""
     values = np.asarray(_cells(scaling, curve).draw(np.random.default_rng(0), noise)["value"])
     sharp, smooth = values.reshape(2, -1, noise.seeds, noise.units).transpose(0, 2, 1, 3)
     sizes = np.array([size for size, _ in scaling.points])
@@ -134,7 +133,8 @@ def _foretold_curve(measure: ForecastSkill, weight: float) -> SizeCurve:
 
 def _mean_skill(measure: ForecastSkill, curve: SizeCurve) -> float:
     """The measure of a few seeds that follow a curve, always the same draws."""
-    outcomes = _drawn_outcomes(measure.scaling, curve, units=SCALING_UNITS[ForecastSkill])
+    noise = Noise(seeds=THRESHOLD_SEEDS, units=SCALING_UNITS[ForecastSkill])
+    outcomes = _drawn_outcomes(measure.scaling, curve, noise)
     skills = [measure.seed_skill(outcomes.single_seed(n), FORECAST_SEED / n) for n in range(THRESHOLD_SEEDS)]
     return float(np.mean(skills))
 

@@ -1,0 +1,42 @@
+"""On its threshold a planted world lies there on average over seeds, as a large draw of it shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.fixtures.built_in_studies import built_in_study
+
+from nosce.analysis.bench.planted_readings import Noise, PlantedTable
+from nosce.analysis.bench.planters import PLANTERS
+from nosce.analysis.emergence.planters import SCALING_PLANTERS
+
+#: Claim -> how far its measure may lie from the threshold in a draw of 60 seeds with many units.
+TOLERANCE = {
+    "emergence/sums-break": 0.004,
+    "emergence/classes-smooth": 0.004,
+    "emergence/sequences-per-image-smooth": 0.004,
+    "emergence/one-link": 0.02,
+    "biographies/p-probe-order": 0.02,
+}
+UNITS = {"biographies/p-probe-order": 600}
+
+
+@pytest.mark.parametrize("name", TOLERANCE)
+def test_a_large_draw_lies_on_the_threshold(name):
+    """Before, jumps lay 0.007 above theirs, which an interval of 0.02 sees, and drifts 0.045 below."""
+    study, _, claim_id = name.partition("/")
+    claim = next(one for one in built_in_study(study, "laptop").claims if one.id == claim_id)
+    planter = {**PLANTERS, **SCALING_PLANTERS}[type(claim.measure)]
+    table = PlantedTable(planter(claim, "on the threshold"), Noise(seeds=60, units=UNITS.get(name, 400)))
+    estimate = claim.measure.estimate(table.draw(np.random.default_rng(0)), "item")
+    assert abs(estimate.value - claim.threshold) < TOLERANCE[name]
+
+
+def test_a_drift_has_an_interval_that_lies_round_it():
+    """A range grows with noise twice: in the estimate, and in what is resampled from it."""
+    claim = next(one for one in built_in_study("emergence", "laptop").claims if one.id == "one-link")
+    table = PlantedTable(SCALING_PLANTERS[type(claim.measure)](claim, "on the threshold"), Noise(seeds=5, units=400))
+    rng = np.random.default_rng(0)
+    found = [claim.measure.estimate(table.draw(rng), "item") for _ in range(12)]
+    assert sum(one.low <= claim.threshold <= one.high for one in found) >= 9
+    assert all(0 <= one.low <= one.value <= one.high for one in found)
