@@ -14,13 +14,16 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import scipy
 
+from nosce.analysis.bench.planted_readings import Noise
 from nosce.analysis.emergence.forecasts import ForecastMethod
-from nosce.analysis.emergence.measures import ForecastSkill
+from nosce.analysis.emergence.measures import ForecastSkill, LinkDrift
+from nosce.analysis.emergence.planters import mean_drift, wavering_outcomes
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.jackknife import _joint_excess, _roc_auc, _spearman, jackknife_values
@@ -35,7 +38,7 @@ from nosce.seeds import Seed
 RESULTS = Path(__file__).parent / "coverage.csv"
 SEEDS = (3, 5, 8, 12)
 FORECAST_POOL, FORECAST_POOL_OF_FEW = 600, 200  # simulated trainings, of which each study draws some anew
-SLOW = ("rank", "area", "joint", "correlation")  # a hundred times as slow
+SLOW = ("rank", "area", "joint", "correlation", "drift")  # a hundred times as slow
 PEOPLE, ITEMS = 60, 3
 Draw = Callable[[np.random.Generator, int], tuple[Estimate, float]]  # of a number of seeds: estimate and truth
 
@@ -204,6 +207,20 @@ def forecast_skill(reference: ForecastMethod) -> Draw:
     return draw
 
 
+def drift(waver: float) -> Draw:
+    """How much the error of a link varies over nine sizes, where it wavers by so much; 400 items."""
+    e, arms = Selection(evaluation="e"), tuple((10.0**n, f"arm {n}") for n in range(9))
+    sharp, nats = replace(e, metric="right"), replace(e, metric="log likelihood")
+    scaling = ScalingCurveSpec(id="c", title="c", x_label="weights", points=arms, sharp=sharp, continuous=(nats,))
+    measure, truth = LinkDrift(scaling=scaling), mean_drift(scaling, waver)
+
+    def draw(rng: np.random.Generator, seeds: int) -> tuple[Estimate, float]:
+        outcomes = wavering_outcomes(scaling, waver, Noise(seeds=seeds, units=400), rng)
+        return measure.interval(outcomes, "item"), truth
+
+    return draw
+
+
 def worlds() -> dict[str, tuple[Draw, ValueRange]]:
     """Every quantity and truth by name, with its range."""
     found: dict[str, tuple[Draw, ValueRange]] = {}
@@ -232,6 +249,8 @@ def worlds() -> dict[str, tuple[Draw, ValueRange]]:
     references: tuple[ForecastMethod, ...] = ("linked", "product")
     for reference in references:
         found[f"forecast error, direct - {reference}"] = forecast_skill(reference), CORRELATION_RANGE
+    for waver in (0.05, 0.1, 0.2):
+        found[f"drift of a link that wavers by {waver:g}"] = drift(waver), NON_NEGATIVE
     return found
 
 

@@ -153,37 +153,40 @@ class LinkDrift(Measure):
             DataError: Readings are missing, the curve has no continuous score, or the sharp score hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
-        predicted = self._predictions(outcomes)
-        logs = np.log10(outcomes.sizes)
+        if outcomes.continuous is None:
+            raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
         what = f"the sharp score of {self.scaling.id!r}"  # two flat curves would be linked without any drift
+        logs = np.log10(outcomes.sizes)
         _check_rise(what, "sharp", outcomes.sharp.mean((0, 2)), logs, "to be linked to another score")
-        pseudo_values = _drift_pseudo_values(outcomes.sharp, outcomes.sharp - predicted, logs)
+        return self.interval(outcomes, unit)
+
+    def interval(self, outcomes: ItemOutcomes, unit: str) -> Estimate:
+        """The drift of outcomes with both scores, with its interval.
+
+        Near 0, where a link holds, a drift varies by as much as elsewhere, so that on a log scale its interval would
+        explode. No truth lies below 0, so to leave that out costs no coverage, and the estimate always lies inside.
+        """
+        logs, residual = np.log10(outcomes.sizes), outcomes.sharp - _link_predictions(outcomes)
+        pseudo_values = _drift_pseudo_values(outcomes.sharp, residual, logs)
         n_seeds, _, n_items = outcomes.sharp.shape
         item_names = [str(number) for number in range(n_items)] * n_seeds
         seeds = np.repeat(np.arange(n_seeds), n_items).tolist()
-        value = self.drift(outcomes)
-        interval = influence_interval(value, pseudo_values, item_names, seeds, unit=unit)
-        assert interval.low is not None
-        # Near 0, where a link holds, a drift varies by as much as elsewhere: on a log scale the interval would explode.
-        # What lies below 0 holds no truth, so to leave it out costs no coverage; the estimate always lies inside.
-        low = max(interval.low, 0.0)
-        return replace(interval, low=low, n=outcomes.sharp.size, method=f"jackknifed; {interval.method}")
+        found = influence_interval(float(pseudo_values.mean()), pseudo_values, item_names, seeds, unit=unit)
+        assert found.low is not None
+        return replace(found, low=max(found.low, 0.0), n=outcomes.sharp.size, method=f"jackknifed; {found.method}")
 
-    def drift(self, outcomes: ItemOutcomes) -> float:
-        """The range of the link's errors over sizes, as a share of the sharp score's rise.
 
-        Raises:
-            DataError: The curve has no continuous score.
-        """
-        residual = outcomes.sharp - self._predictions(outcomes)
-        mean_curves = outcomes.sharp.mean((0, 2))[None], residual.mean((0, 2))[None]
-        return float(_drift(*mean_curves, np.log10(outcomes.sizes))[0])
+def link_drift(outcomes: ItemOutcomes) -> float:
+    """The range over sizes of the errors of one link between the scores, as a share of the sharp score's rise."""
+    residual = outcomes.sharp - _link_predictions(outcomes)
+    mean_curves = outcomes.sharp.mean((0, 2))[None], residual.mean((0, 2))[None]
+    return float(_drift(*mean_curves, np.log10(outcomes.sizes))[0])
 
-    def _predictions(self, outcomes: ItemOutcomes) -> FloatArray:
-        predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
-        if predicted is None:
-            raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
-        return predicted
+
+def _link_predictions(outcomes: ItemOutcomes) -> FloatArray:
+    predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
+    assert predicted is not None  # there is a continuous score
+    return predicted
 
 
 def _drift(sharp: FloatArray, residual: FloatArray, logs: FloatArray) -> FloatArray:

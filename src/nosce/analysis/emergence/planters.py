@@ -13,7 +13,7 @@ from nosce.analysis.bench.planters import Planter, WorldKind
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.jumps import rise_shape
 from nosce.analysis.emergence.length_law import LengthLaw, geometric_advantage
-from nosce.analysis.emergence.measures import FORECAST_SEED, ForecastSkill, LinkDrift, Steepness
+from nosce.analysis.emergence.measures import FORECAST_SEED, ForecastSkill, LinkDrift, Steepness, link_drift
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.stats.arrays import FloatArray
@@ -67,7 +67,7 @@ def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     if world == "on the threshold":
 
         def distance(waver: float) -> float:
-            return _mean_drift(measure, _wavering_curve(waver)) - claim.threshold
+            return mean_drift(measure.scaling, waver) - claim.threshold
 
         return [_cells(measure.scaling, _wavering_curve(float(scipy.optimize.brentq(distance, 0, 0.4, xtol=0.002))))]
 
@@ -88,14 +88,22 @@ def _wavering_curve(waver: float) -> SizeCurve:
     return curve
 
 
-def _mean_drift(measure: LinkDrift, curve: SizeCurve) -> float:
-    """The measure of many seeds that follow a curve, always the same draws."""
-    return measure.drift(_drawn_outcomes(measure.scaling, curve, Noise(seeds=LINK_SEEDS, units=LINK_ITEMS)))
+def mean_drift(scaling: ScalingCurveSpec, waver: float) -> float:
+    """The drift of a wavering link over many seeds, always the same draws."""
+    noise = Noise(seeds=LINK_SEEDS, units=LINK_ITEMS)
+    return link_drift(_drawn_outcomes(scaling, _wavering_curve(waver), noise, np.random.default_rng(0)))
 
 
-def _drawn_outcomes(scaling: ScalingCurveSpec, curve: SizeCurve, noise: Noise) -> ItemOutcomes:
-    """Outcomes of seeds that follow a curve, always the same draws."""
-    values = np.asarray(_cells(scaling, curve).draw(np.random.default_rng(0), noise)["value"])
+def wavering_outcomes(scaling: ScalingCurveSpec, waver: float, noise: Noise, rng: np.random.Generator) -> ItemOutcomes:
+    """Outcomes whose link wavers over the sizes."""
+    return _drawn_outcomes(scaling, _wavering_curve(waver), noise, rng)
+
+
+def _drawn_outcomes(
+    scaling: ScalingCurveSpec, curve: SizeCurve, noise: Noise, rng: np.random.Generator
+) -> ItemOutcomes:
+    """Outcomes of seeds that follow a curve."""
+    values = np.asarray(_cells(scaling, curve).draw(rng, noise)["value"])
     sharp, smooth = values.reshape(2, -1, noise.seeds, noise.units).transpose(0, 2, 1, 3)
     sizes = np.array([size for size, _ in scaling.points])
     sign = -1.0 if scaling.lower_is_better else 1.0
@@ -134,7 +142,7 @@ def _foretold_curve(measure: ForecastSkill, weight: float) -> SizeCurve:
 def _mean_skill(measure: ForecastSkill, curve: SizeCurve) -> float:
     """The measure of a few seeds that follow a curve, always the same draws."""
     noise = Noise(seeds=THRESHOLD_SEEDS, units=SCALING_UNITS[ForecastSkill])
-    outcomes = _drawn_outcomes(measure.scaling, curve, noise)
+    outcomes = _drawn_outcomes(measure.scaling, curve, noise, np.random.default_rng(0))
     skills = [measure.seed_skill(outcomes.single_seed(n), FORECAST_SEED / n) for n in range(THRESHOLD_SEEDS)]
     return float(np.mean(skills))
 
