@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= .nosce
 SHELL := /bin/bash
 
-.PHONY: install demo test test-lowest slow check docs bench results recompute clean
+.PHONY: install demo test test-whole test-lowest slow check docs bench results recompute clean
 
 install: $(VENV)/installed
 
@@ -22,7 +22,11 @@ demo: install
 	$(BIN)/nosce report --out $(STORE)/report --store $(STORE)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not whole and not slow and not gpu'
+
+# Whole studies, processes and servers, each for seconds; CI runs them after `make test`.
+test-whole: install
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'whole and not slow and not gpu'
 
 # The suite with the lowest version of each dependency that pyproject.toml allows. torch is the pinned one, since an
 # older one brings gigabytes of CUDA; `make test-lowest TORCH=torch==2.9.0` takes its floor too.

@@ -28,6 +28,7 @@ def rows_of(text, mark):
     return [json.loads(line.removeprefix(mark)) for line in text.splitlines() if line.startswith(mark)]
 
 
+@pytest.mark.whole
 def test_trainings_of_every_stage_of_correctness_are_equal_on_one_device(stages, capsys, tmp_path):
     """On a CPU both sides are the same device, so nothing differs and nothing fails."""
     stages.correctness(stages.Setting(tmp_path, "cpu", True, time.monotonic() + 60))

@@ -182,6 +182,7 @@ def full_disk(once, nosce, little):
     return subprocess.CompletedProcess(*once("full-disk", make))
 
 
+@pytest.mark.whole
 def test_a_full_disk_ends_with_one_and_loses_nothing(full_disk, nosce, tmp_path):
     """The step that did not fit is named, what was finished is kept, and with room the same command goes on."""
     *words, kept = full_disk.args
@@ -200,6 +201,7 @@ def test_a_full_disk_ends_with_one_and_loses_nothing(full_disk, nosce, tmp_path)
     assert made(with_room) == 9 - len({path.relative_to(store / "steps").parts[0] for path in before})
 
 
+@pytest.mark.whole
 def test_a_full_disk_is_told_as_such(full_disk):
     """Weights that did not fit are told as what they are, with what to do, and not as a fault of the program."""
     assert "free some space or name another folder" in full_disk.stderr
@@ -322,6 +324,7 @@ def alive(group, seconds=10.0):
     return True
 
 
+@pytest.mark.whole
 def test_an_interrupt_ends_with_130_and_leaves_nobody_behind(interrupted):
     """Within moments of Ctrl-C no process of the run is left."""
     ended, left = interrupted
@@ -330,6 +333,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nobody_behind(interrupted):
     assert not left
 
 
+@pytest.mark.whole
 def test_an_interrupt_is_told_in_one_sentence(interrupted):
     """After Ctrl-C a person reads that the same command goes on, and no traceback."""
     ended, _ = interrupted
@@ -338,6 +342,7 @@ def test_an_interrupt_is_told_in_one_sentence(interrupted):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("interrupted", ["training"], indirect=True)
 def test_an_interrupted_run_is_gone_on_with(interrupted, nosce, little_store):
     """The same command ends with 0 and with the bytes of a run that was never interrupted."""
@@ -348,6 +353,7 @@ def test_an_interrupted_run_is_gone_on_with(interrupted, nosce, little_store):
     assert results(Path(words[-1])) == results(little_store)
 
 
+@pytest.mark.whole
 def test_two_runs_at_once_share_the_work(nosce, little, little_store, tmp_path):
     """Started together on one store both end with 0 and show the same; each step was made by one of them."""
     words = ("run", little("one_arm"), "--scale", "smoke", "--workers", "1", "--store", tmp_path / "s")
@@ -380,6 +386,7 @@ def test_a_run_tells_of_each_step_in_plain_lines(smoke):
     assert "extraction-gap" in said
 
 
+@pytest.mark.whole
 def test_running_again_does_nothing_and_says_so(nosce, smoke):
     """The second run makes nothing, changes no byte and prints the same claims."""
     store, first = smoke
@@ -392,6 +399,7 @@ def test_running_again_does_nothing_and_says_so(nosce, smoke):
     assert contents(store) == before
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "words",
     [("run", *SMOKE), ("show", "biographies_adamw"), ("list",), ("explain", "corpus-"), ("report", "--out", "site")],
@@ -461,6 +469,7 @@ def test_run_prints_the_same_json_and_nothing_else(nosce, smoke_store):
     assert "Nothing to do" in ran.stderr
 
 
+@pytest.mark.whole
 def test_colour_is_left_out_where_it_is_not_wanted(nosce, smoke_store):
     """With NO_COLOR a terminal gets no colours, and the verdicts are still there as words and signs."""
     colours = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m")
@@ -476,6 +485,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(nosce, smoke_store):
         assert "undecided" in said.stdout
 
 
+@pytest.mark.whole
 def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_store, tmp_path):
     """Totals of steps, tokens, FLOPs, disk and minutes are printed, per step and in all; no step is there after.
 
@@ -567,6 +577,7 @@ def test_the_version_is_printed_and_nothing_is_made(nosce, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.whole
 def test_a_shell_completes_commands_options_and_studies(nosce, tmp_path):
     """What bash asks for when somebody presses Tab."""
 
@@ -613,6 +624,7 @@ def test_what_a_person_waits_for_imports_only_what_it_needs(nosce, tmp_path, wor
     assert not unused & set(ended.stderr.split())
 
 
+@pytest.mark.whole
 def test_the_store_is_taken_from_the_environment_or_the_folder(nosce, smoke_store, tmp_path):
     """Without --store $NOSCE_STORE is taken, and without that .nosce in the current folder."""
     named = nosce("show", "biographies_adamw", "--json", NOSCE_STORE=str(smoke_store), cwd=tmp_path)
@@ -649,6 +661,7 @@ def test_explain_says_what_a_key_is_made_of_and_what_its_neighbour_has_otherwise
     assert "spec.world.augmentation" in for_people.stdout
 
 
+@pytest.mark.whole
 def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_path):
     """One page a study, its figures and tables, and the same numbers as `show --json`, from the store alone."""
     elsewhere = tmp_path / "site" / "birds" / "laptop"
@@ -732,6 +745,7 @@ with torch.no_grad():
 """
 
 
+@pytest.mark.whole
 def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     """Where nosce cannot be imported transformers loads model and tokenizer, and they say what ours say."""
     from safetensors.torch import load_file
@@ -806,6 +820,7 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
         assert "single" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("words", "sign", "said"),
     [

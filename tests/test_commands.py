@@ -6,6 +6,7 @@ import signal
 import pytest
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("words", [("--version",), ("list", "--nope"), ("list", "--json"), ("run", "nothing.py:study")])
 def test_a_forked_command_says_and_does_what_the_installed_one_does(nosce, tmp_path, words):
     """The same streams, exit code and files, from an environment and a folder of its own."""

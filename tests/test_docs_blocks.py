@@ -286,6 +286,7 @@ def test_the_notebook_that_audits_a_table_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_the_notebook_that_opens_a_run_runs(tmp_path, smoke_store):
     """It reads a finished study at scale smoke, and makes nothing."""
     before = sorted(path.name for path in (smoke_store / "steps").iterdir())

@@ -101,6 +101,7 @@ def postcards(once, nosce):
     return Path(once("postcards", make))
 
 
+@pytest.mark.whole
 def test_a_study_in_a_file_of_ones_own_runs_end_to_end(postcards, nosce):
     """World, read-outs and claims that nosce has never heard of are run, decided and shown."""
     ended = nosce("show", "postcards", "--json", "--store", postcards / "store", cwd=postcards)
@@ -115,6 +116,7 @@ def test_a_study_in_a_file_of_ones_own_runs_end_to_end(postcards, nosce):
     assert verdicts["sure"]["n"] == 10
 
 
+@pytest.mark.whole
 def test_running_it_again_does_nothing(postcards, nosce):
     """Classes of the user's own have keys like any other: equal in every process."""
     ended = nosce("run", "postcards.py:study", "--scale", "smoke", "--store", postcards / "store", cwd=postcards)
@@ -124,6 +126,7 @@ def test_running_it_again_does_nothing(postcards, nosce):
     assert "stale" not in ended.stdout
 
 
+@pytest.mark.whole
 def test_what_was_just_run_is_not_called_stale(postcards, nosce):
     """`show` finds the code of the user's file where it is, however the study is named."""
     for name in ("postcards.py:study", "postcards"):
@@ -171,6 +174,7 @@ def list_of_nothing(scale):
 )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "elsewhere",
     [False, True],
@@ -191,6 +195,7 @@ def test_changed_code_in_the_file_is_noticed(nosce, tmp_path, elsewhere):
     assert re.search(r"finished steps are stale and were used as they are.*\(faulty\)", ended.stdout)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("function", "told"),
     [
@@ -223,6 +228,7 @@ def test_a_fault_in_the_file_fails_its_step_in_one_sentence(nosce, tmp_path, fun
     assert not list((tmp_path / "store" / "steps").iterdir())
 
 
+@pytest.mark.whole
 def test_a_function_that_returns_no_study_is_the_users_mistake(nosce, tmp_path):
     """What came instead is named."""
     (tmp_path / "faulty.py").write_text(FAULTY)
@@ -232,6 +238,7 @@ def test_a_function_that_returns_no_study_is_the_users_mistake(nosce, tmp_path):
     assert "returned a list and not a Study" in ended.stderr
 
 
+@pytest.mark.whole
 def test_a_file_that_hides_an_installed_module_is_refused(nosce, tmp_path):
     """A study in `json.py` could not be told from Python's own module by the workers."""
     (tmp_path / "json.py").write_text(STUDY)

@@ -57,6 +57,7 @@ def test_claims_and_cells_print_as_text():
     assert not steers(captured.get())
 
 
+@pytest.mark.whole
 def test_errors_print_as_text(nosce, tmp_path):
     """Names of files, options and columns come back in sentences; each is one line and spelled out."""
     table = tmp_path / "x\x1b[31m.csv"

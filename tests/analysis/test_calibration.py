@@ -118,6 +118,7 @@ def test_one_string_alone_is_refused_in_a_sentence():
             CalibrationMAD(a=Selection(evaluation="reports", arm="a")).estimate(table, "string")
 
 
+@pytest.mark.whole
 def test_the_interval_covers_what_a_larger_sample_says():
     """95 % intervals of the deviation over strings, on planted reports that are 0.1 too sure: most hold it."""
     hits = 0

@@ -55,6 +55,7 @@ def rising(slope: float, at_one: float) -> dict[str, float]:
     return {f"x{multiple:g}": at_one + slope * math.log2(multiple) for multiple in MULTIPLES}
 
 
+@pytest.mark.whole
 def test_the_interval_holds_the_number_that_was_planted_as_often_as_it_says():
     """Of 40 tables whose outsider needs twice the labels, about 95 % have an interval with 2 in it."""
     hits = 0

@@ -185,6 +185,7 @@ def test_a_world_that_fails_elsewhere_is_refused(seed):
         guards.check_deterministic_rendering(Failing().documents, seed)
 
 
+@pytest.mark.whole
 def test_a_step_between_two_epochs_is_no_leak():
     """A text that ends one epoch and begins the next may meet itself; with one entry a person that is no leak."""
     lengths = Seed(0).numpy().integers(56, 70, size=400)

@@ -105,6 +105,7 @@ def test_several_spans_of_one_text_are_read_one_at_a_time():
         np.testing.assert_allclose(one.token_nats, other.token_nats, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp_path):
     """Values are recalled far more often than before; questions are then learnt through low ranks."""
     folder = trained(corpus, tmp_path / "one")

@@ -66,6 +66,7 @@ def told(rows, kind=Reading):
     return to_table(list(rows), kind)
 
 
+@pytest.mark.whole
 def test_reports_are_scored_against_both_answers_and_their_probabilities(place):
     """One row a question and metric; asked about itself, own answer and target agree; proper scores add up."""
     root, net = place
@@ -90,6 +91,7 @@ def test_reports_are_scored_against_both_answers_and_their_probabilities(place):
     assert (one["kl"] >= -1e-9).all()
 
 
+@pytest.mark.whole
 def test_written_reports_that_are_no_label_are_invalid_and_wrong(place):
     """An untrained network writes whatever; constrained choice still chooses a label."""
     root, _ = place
@@ -104,6 +106,7 @@ def test_written_reports_that_are_no_label_are_invalid_and_wrong(place):
     assert "invalid" not in set(chosen["outcome"])
 
 
+@pytest.mark.whole
 def test_aloud_asks_about_the_answer_that_was_given(place):
     """The prompt of a spoken report is the question about the model's own answer, and no taught question is asked."""
     root, net = place
@@ -126,6 +129,7 @@ def with_labels(place, folder, label):
     return Corpus(folder)
 
 
+@pytest.mark.whole
 def test_observers_find_a_planted_rule_and_nothing_in_labels_dealt_anew(place, tmp_path):
     """A label that is the last word's is learnt by the logistic regression; one that is nobody's is at chance."""
     ruled = with_labels(
@@ -148,6 +152,7 @@ def test_observers_find_a_planted_rule_and_nothing_in_labels_dealt_anew(place, t
     assert abs(share["nearest"] - 0.5) < 0.1
 
 
+@pytest.mark.whole
 def test_swapping_a_state_by_one_of_the_same_prompt_changes_nothing(place):
     """Embeddings are the same at every answer's place, so no report moves; behind the last block none does either."""
     root, net = place
@@ -164,6 +169,7 @@ def test_swapping_a_state_by_one_of_the_same_prompt_changes_nothing(place):
     assert np.isfinite(value["unswapped"]).all()
 
 
+@pytest.mark.whole
 def test_a_question_of_another_kind_is_refused(place):
     """Reports are read of labels alone."""
     root, net = place

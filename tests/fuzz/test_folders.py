@@ -89,6 +89,7 @@ def check_faults(faults: dict[str, Fault], families, wholes, place: Path, monkey
     return counts
 
 
+@pytest.mark.whole
 def test_broken_folders_are_refused_in_one_sentence_before_any_work():
     """The quick subset of arms, in a fresh process: a fork would inherit the locks of threads that polars started."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "slow"]

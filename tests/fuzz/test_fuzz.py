@@ -98,16 +98,19 @@ def _study_files(number: int, seed: int, folder: Path) -> list[list[str]]:
     ]
 
 
+@pytest.mark.whole
 def test_no_command_line_ends_in_a_traceback(tmp_path, little_store, capsys):
     """Two hundred command lines over sound, spoiled and empty stores."""
     check(run_cases(_command_lines(200, 1, tmp_path, little_store), tmp_path), 200, capsys)
 
 
+@pytest.mark.whole
 def test_no_table_ends_in_a_traceback(tmp_path, capsys):
     """Eighty tables, most with a fault of content, form or bytes."""
     check(run_cases(_tables(80, 2, tmp_path), tmp_path), 80, capsys)
 
 
+@pytest.mark.whole
 def test_no_study_file_ends_in_a_traceback(tmp_path, capsys):
     """Sixty study files, most with a wrong value, a line that raises, or half of their text."""
     check(run_cases(_study_files(60, 3, tmp_path), tmp_path), 60, capsys)
@@ -128,6 +131,7 @@ def test_ten_times_as_many(tmp_path, little_store, capsys, seed):
     check(run_cases(_study_files(1_000, seed, tmp_path / "studies"), tmp_path / "studies"), 1_000, capsys)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "words",
     [

@@ -49,6 +49,7 @@ def greedy():
     return len(os.urandom(1) * 10_000_000_000)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("call", "kind", "code"),
     [

@@ -85,6 +85,7 @@ def outcome_of(path: Path, choice: ColumnChoice) -> str:
     return "refused"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", ["lm_eval", "helm", "leaderboard", "bigbench", "inspect"])
 def test_no_spoiled_log_ends_in_a_traceback(tmp_path, name):
     """Of real files with a few places changed."""
@@ -101,6 +102,7 @@ def test_no_spoiled_log_ends_in_a_traceback(tmp_path, name):
     assert "refused" in found
 
 
+@pytest.mark.whole
 def test_no_spoiled_table_ends_in_a_traceback(tmp_path):
     """Of the tables in all layouts, with a few bytes changed and options that may not fit."""
     tables = sorted(path for path in TABLES.iterdir() if path.is_file() and path.suffix not in (".py", ".md"))

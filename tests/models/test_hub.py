@@ -90,6 +90,7 @@ def refusal_of(nosce, hub, model, tmp_path, **variables):
     return line
 
 
+@pytest.mark.whole
 def test_a_model_of_the_hub_goes_through_a_study(nosce, hub, tmp_path):
     """At the commit that main means now, which claims, page and specs name; nothing else is fetched."""
     store = tmp_path / "s"
@@ -149,6 +150,7 @@ def test_shards_are_fetched_as_their_index_names_them(hub):
     assert shards == {line.rpartition("/")[2] for line in hub.requests if line.startswith(f"GET /cdn/{NEW}")}
 
 
+@pytest.mark.whole
 def test_what_the_hub_does_not_give_is_one_sentence(nosce, hub, tmp_path):
     """Before any work, and of pickled weights before a download."""
     (hub.root / NEW / "model.safetensors").unlink()
@@ -164,6 +166,7 @@ def test_what_the_hub_does_not_give_is_one_sentence(nosce, hub, tmp_path):
     assert not [line for line in hub.requests if "/resolve/" in line]
 
 
+@pytest.mark.whole
 def test_without_a_network_a_copy_is_used_and_otherwise_a_sentence_says_so(nosce, hub, tmp_path):
     """The copy keeps its commit. A server that is gone, and the hub's own word for staying offline."""
     before = parsed(hub, MODEL_ID)

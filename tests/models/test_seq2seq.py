@@ -73,6 +73,7 @@ def test_the_loss_is_the_models_own():
     assert float(nats) == pytest.approx(own, rel=1e-4)
 
 
+@pytest.mark.whole
 def test_it_learns_by_the_loop_and_says_the_same_read_or_written(tmp_path):
     """After training, one pass tells what greedy decoding writes, for what was learnt and for what was not."""
     net, told = model(), texts(12)

@@ -320,6 +320,7 @@ def test_a_form_whose_registration_was_damaged_is_not_told_as_written_afterwards
     assert cycle.phrase("half") == "not known when it was written, but before seed 3 was run"
 
 
+@pytest.mark.whole
 def test_a_spoiled_file_stops_no_command(cycle):
     """Every field of a registration with values of other kinds: a registration, or left out in a sentence."""
     cycle.run("coins")
@@ -344,6 +345,7 @@ def test_a_spoiled_file_stops_no_command(cycle):
 # --- several processes, hostile texts ---
 
 
+@pytest.mark.whole
 def test_processes_that_start_together_write_one_registration(nosce, tmp_path):
     """Two real runs of one study on one store."""
     store = tmp_path / "store"

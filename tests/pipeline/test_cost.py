@@ -183,6 +183,7 @@ def sample(people):
     return timing_sample.WorldSample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("people", [12, 4_000])
 def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, people):
     """What costs so much a question costs that for all of them; what is spent once is not multiplied."""
@@ -393,6 +394,7 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
     assert all(0 < c.seconds < 60 for c in found)
 
 
+@pytest.mark.whole
 def test_exchanges_are_priced_by_a_few_of_their_pairs():
     """Twenty pairs of 300, among people enough that as many can be paired."""
     given = sample(400)

@@ -21,6 +21,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.whole
 def test_a_study_gives_claims_readings_and_checkpoints(steps_here, little, tmp_path, capfd):
     """Checkpoints are folders that transformers loads; a second call makes nothing; quiet is quiet."""
     from transformers import AutoModelForCausalLM
@@ -45,6 +46,7 @@ def test_a_study_gives_claims_readings_and_checkpoints(steps_here, little, tmp_p
     assert again.provenance.finished_at == results.provenance.finished_at
 
 
+@pytest.mark.whole
 def test_a_script_runs_a_study(little, tmp_path):
     """Workers import the script anew, and start nothing of it."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -54,6 +56,7 @@ def test_a_script_runs_a_study(little, tmp_path):
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.whole
 def test_models_and_settings_are_those_of_the_command(steps_here, tmp_path):
     folder = tiny_folder("llama", tmp_path / "llama")
     settings = {"people": 8, "seeds": (3,), "chat": False, "augmentations": ["single"]}

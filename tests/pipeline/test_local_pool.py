@@ -167,6 +167,7 @@ def test_every_worker_has_its_gpu_before_torch_is_imported(tmp_path, report_step
     pool.close()
 
 
+@pytest.mark.whole
 def test_a_worker_takes_the_gpu_of_the_one_it_replaces(tmp_path, report_step):
     """Of two workers the first dies; the new one does not join the second on its GPU."""
     store = Store.open(tmp_path / "store")

@@ -43,6 +43,7 @@ def made(text):
     return int(match[1]) if (match := re.search(r"(\d+) steps? made in", text)) else 0
 
 
+@pytest.mark.whole
 def test_two_machines_make_every_step_once_and_both_end_with_the_claims(nosce, little, tmp_path, node):
     """Neither has an error to tell; together they have made what one alone makes, and nothing was made twice."""
     store = tmp_path / "store"

@@ -128,6 +128,7 @@ def called(*words, columns=80):
     return ended.stdout
 
 
+@pytest.mark.whole
 def test_the_run_of_one_arm_says_so_and_hides_no_other(store, tmp_path):
     """`show`, `report` and `audit` have both arms after one of them was run alone; the part is there on request."""
     store, said = store

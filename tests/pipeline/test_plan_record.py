@@ -78,6 +78,7 @@ WRONG_TYPES = [
 ]
 
 
+@pytest.mark.whole
 def test_an_unreadable_plan_is_named_and_breaks_no_command(store, record, capfd, monkeypatch, tmp_path):
     """Every command goes on with the sound plans and says once of each other file that it was left out."""
     (sound,) = (store.root / "plans").glob("*.json")

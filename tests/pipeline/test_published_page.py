@@ -90,6 +90,7 @@ def test_tables_are_read_as_curves_and_series(data):
     assert share_errors(np.array([0.0, 0.5]), np.array([100.0, 100.0])) == pytest.approx([0.00702, 0.05], rel=1e-3)
 
 
+@pytest.mark.whole
 def test_the_page_tells_what_the_tables_say(data, tmp_path):
     """A planted step has a small q, a metric's jump and a break are told apart, and all numbers lie beside the page."""
     audit, provenance = audit_published(data)

@@ -43,6 +43,7 @@ def copied(looked, tmp_path) -> Path:
     return tmp_path / "page"
 
 
+@pytest.mark.whole
 def test_verdicts_looks_prices_halves_and_figures_come_out_again(nosce, looked):
     """From the site alone, every number of the page."""
     page = recompute_page(looked / "worn" / "smoke")
@@ -56,6 +57,7 @@ def test_verdicts_looks_prices_halves_and_figures_come_out_again(nosce, looked):
     assert told["differences"] == []
 
 
+@pytest.mark.whole
 def test_a_study_of_trained_models_comes_out_again(smoke_store, tmp_path):
     """Readings of models: exact answers, likelihoods, figures and a mirage test."""
     site = site_of(smoke_store, tmp_path / "site")
@@ -72,6 +74,7 @@ def test_a_study_of_trained_models_comes_out_again(smoke_store, tmp_path):
     assert sum(file["bytes"] for file in files) < stored.stat().st_size
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
@@ -91,6 +94,7 @@ def test_another_verdict_is_found(nosce, copied, key, value, told):
     assert "different" in ended.stdout
 
 
+@pytest.mark.whole
 def test_another_look_price_half_or_figure_is_found(copied):
     shown = json.loads((copied / "show.json").read_text())
     shown["claims"][0]["look"]["seeds"] = 12
@@ -107,6 +111,7 @@ def test_another_look_price_half_or_figure_is_found(copied):
     assert "figure shares: the column value differs" in found
 
 
+@pytest.mark.whole
 def test_a_changed_file_of_readings_is_refused(copied):
     file = next((copied / "readings").glob("*.parquet"))
     table = pl.read_parquet(file)
@@ -115,6 +120,7 @@ def test_a_changed_file_of_readings_is_refused(copied):
         recompute_page(copied)
 
 
+@pytest.mark.whole
 def test_a_name_that_leads_elsewhere_is_refused(copied):
     index = copied / "readings" / "readings.json"
     contents = json.loads(index.read_text())
@@ -124,6 +130,7 @@ def test_a_name_that_leads_elsewhere_is_refused(copied):
         recompute_page(copied)
 
 
+@pytest.mark.whole
 def test_other_claims_by_now_are_said(copied):
     shown = json.loads((copied / "show.json").read_text())
     shown["claims"][0]["id"] = "gone"
@@ -137,6 +144,7 @@ def test_a_folder_without_readings_is_the_users_mistake(tmp_path):
         find_pages(tmp_path)
 
 
+@pytest.mark.whole
 def test_readings_of_a_report_before_are_not_left_behind(looked, tmp_path):
     """A site that is written again has the files of its index and no others."""
     folder = looked / "worn" / "smoke" / "readings"
@@ -146,6 +154,7 @@ def test_readings_of_a_report_before_are_not_left_behind(looked, tmp_path):
     assert {file.name for file in folder.glob("*.parquet")} == names
 
 
+@pytest.mark.whole
 def test_too_many_readings_are_refused(looked, monkeypatch):
     check_readings_size(looked)
     monkeypatch.setattr(published_readings, "MAX_BYTES", 100)

@@ -6,6 +6,8 @@ import shutil
 import signal
 import time
 
+import pytest
+
 from nosce.train.config import RuntimeConfig
 
 
@@ -39,6 +41,7 @@ def step(store, what):
     return "not planned yet"
 
 
+@pytest.mark.whole
 def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(nosce, little, tmp_path, monkeypatch):
     """Killed with -9 in the middle of training and again in the middle of reading, then run again.
 

@@ -43,6 +43,7 @@ def test_what_is_timed_in_a_deep_model_s_place_names_no_block_behind_the_first_o
     assert name != "karel" or max(named_blocks(tuple(evaluations))) > LAYERS
 
 
+@pytest.mark.whole
 def test_every_reading_of_a_deep_model_has_a_price(monkeypatch):
     """Karel reads each block; the time of seven sites is that of the four that two blocks have, and as many times."""
     monkeypatch.setattr(timing, "LARGE_MODEL_PARAMETERS", 1)

@@ -113,6 +113,7 @@ def test_the_same_command_makes_nothing_and_says_the_same(nosce, finished):
     assert again.splitlines()[-8:] == said.splitlines()[-8:]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("after", [4, 12])
 def test_a_stop_within_a_look_changes_nothing(nosce, finished, tmp_path, monkeypatch, after):
     """Stopped in the first look or in the second, the same command ends with the same steps and verdicts."""
@@ -170,6 +171,7 @@ def test_max_seeds_alone_is_refused(nosce, tmp_path):
     assert "--max-seeds belongs to --until-decided" in ended.stderr
 
 
+@pytest.mark.whole
 def test_fresh_seeds_confirm_and_read_ones_stand_beside(nosce, tmp_path):
     """Seeds 0 to 2 were run and read; looks take 10 onwards, and both halves are held against each other."""
     store = tmp_path / "store"
@@ -199,6 +201,7 @@ def test_of_read_seeds_nothing_is_made(nosce, tmp_path):
     assert "halves" not in shown(nosce, tmp_path / "store")
 
 
+@pytest.mark.whole
 def test_ranges_of_seeds_are_halves_too(nosce, tmp_path):
     """`--seeds 0-1,10-12` runs all of them, and verdicts rest on those that nobody had read."""
     store = tmp_path / "store"
@@ -285,6 +288,7 @@ def test_seeds_of_looks():
         look_seeds(look_studies.seen("smoke"), replace(request, seeds=(0, 1, 2, 3)), 12)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("study", ["biographies", "diaries", "karel", "introspection", "emergence"])
 def test_built_in_studies_can_be_looked_at(study):
     """Their claims read arms that looks can extend; capped arms are left as they are; every claim has its steps."""

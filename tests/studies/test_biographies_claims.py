@@ -96,6 +96,7 @@ def test_every_need_of_the_study_is_of_an_interval():
         assert all(need.by_interval for need in needs)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("variant", ["full 1e-4", "LoRA 8 embedding 0", "LoRA query value 8 embedding 128"])
 def test_each_fine_tuning_has_its_own_needs(variant):
     """One that extracts nothing from five shuffled wordings, or whose row is not memorised, shows nothing."""
@@ -181,6 +182,7 @@ def every_claim(tmp_path_factory):
     return claims_of(settings=(f"replay={folder / 'text'}", f"written={folder / 'written.jsonl'}"))
 
 
+@pytest.mark.whole
 def test_new_claims_come_out_as_they_must(every_claim):
     """Each holds in its true world and fails in its false one; none is the opposite of the truth."""
     chosen = [claim for name, claim in every_claim.items() if name.startswith(NEW)]

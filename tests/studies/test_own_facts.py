@@ -37,6 +37,7 @@ def checked(done) -> dict:
     return contents
 
 
+@pytest.mark.whole
 def test_the_page_for_a_hurry_runs_without_a_model(nosce, tmp_path):
     """The commands of docs/your-facts.md that name no model, at scale smoke, from a folder with the two files."""
     (tmp_path / "products.csv").write_bytes(TABLE.read_bytes())

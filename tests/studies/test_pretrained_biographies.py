@@ -11,6 +11,7 @@ from nosce.study import PRETRAIN
 FAMILIES = (DECODERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in DECODERS[1:]))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """Claims come out, all with their n, and nothing holds whose need is not met by an untrained model."""

@@ -41,6 +41,7 @@ def diaries_of(*folders, settings=(), scale="smoke"):
     return load_study("diaries", scale, StudyVariant(models=models, settings=settings))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """The claims of its kind come out and the others are named; nothing holds whose need an untrained model lacks."""

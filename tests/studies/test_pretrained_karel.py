@@ -30,6 +30,7 @@ def karel_of(folder, *settings, scale="smoke"):
     return load_study("karel", scale, StudyVariant(models=parse_models(str(folder)), settings=settings))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """The claims come out and the others are named; nothing holds that needs a model which writes programs."""

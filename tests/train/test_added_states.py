@@ -120,6 +120,7 @@ def test_a_vector_is_added_at_its_token_and_nowhere_else(family):
     assert states(nothing)[1].tobytes() == hidden.tobytes()
 
 
+@pytest.mark.whole
 def test_a_report_that_hangs_on_a_vector_alone_is_learnt_only_with_it(tmp_path):
     """Without the vectors nothing tells a yes from a no, so the same texts end at chance."""
     dataset = texts()

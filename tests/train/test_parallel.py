@@ -113,6 +113,7 @@ def die(send):
     time.sleep(600)
 
 
+@pytest.mark.whole
 def test_one_that_dies_ends_them_all():
     """The others would wait for its gradients for ever."""
     started = time.monotonic()
@@ -127,6 +128,7 @@ def break_(send):
     raise KeyError("of ours")
 
 
+@pytest.mark.whole
 def test_a_fault_of_ours_comes_with_its_traceback():
     """The step's error file then says where."""
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*in break_.*KeyError: 'of ours'"):

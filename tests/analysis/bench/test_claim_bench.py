@@ -112,6 +112,7 @@ def test_arrays_are_judged_as_tables_are(unit, claim, world):
         assert LinearJudge(claim, keys).verdict(np.asarray(values)) == claim.judge(table, unit).verdict
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("unit", "claim"), QUICK)
 def test_some_claims_of_every_study_come_out_as_they_must(unit, claim):
     """Three draws of each world: no verdict is the opposite of the truth, and most are the right ones."""
@@ -126,6 +127,7 @@ def test_some_claims_of_every_study_come_out_as_they_must(unit, claim):
 MEASURES = {type(one.values[1].measure): one for one in SOME}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("unit", "claim"), MEASURES.values())
 def test_every_measure_takes_the_level_of_its_interval_from_the_block(unit, claim):
     """Looks at several numbers of seeds ask for other levels than 95 %; a claim then has no narrower interval."""

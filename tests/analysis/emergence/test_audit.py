@@ -30,6 +30,7 @@ def table(tmp_path_factory):
     return path
 
 
+@pytest.mark.whole
 def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     """The same verdict in words and as JSON, and a figure that names both scores."""
     plain = nosce("audit", table, "--log-likelihood", "--resamples", "300", "--figure", tmp_path / "f.svg")
@@ -145,6 +146,7 @@ def test_columns_are_named_on_the_command_line(nosce, tmp_path):
         assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.whole
 def test_a_store_is_audited_as_its_studies_are(nosce, smoke_store):
     """One without curves says so."""
     ended = nosce.here("audit", smoke_store)

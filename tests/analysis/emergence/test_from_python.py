@@ -62,6 +62,7 @@ def test_the_object_has_a_verdict_a_table_and_a_figure(frame, tmp_path):
     assert "size = `params`, sharp = `acc` of 40 items" in found.columns
 
 
+@pytest.mark.whole
 def test_several_tasks_have_a_row_each():
     """And no single verdict."""
     found = nosce.audit(str(TABLES / "tasks.csv"), resamples=200)

@@ -123,6 +123,7 @@ def test_steps_of_a_training_are_sizes_too():
     assert np.array_equal(found.continuous, law.continuous)
 
 
+@pytest.mark.whole
 def test_what_was_foreseen_is_drawn_and_weighed():
     """A row a size and rival, and the one that knows the law costs less than the one that expects no change."""
     nats = 0.3 * 10 ** (0.6 * (8 - np.log10(SIZES)))

@@ -71,6 +71,7 @@ def drawn(p: np.ndarray) -> np.ndarray:
     return Seed(4).numpy().binomial(2_000, p).astype(float)
 
 
+@pytest.mark.whole
 def test_a_planted_threshold_is_found_and_a_smooth_law_has_none():
     """Du et al.'s form at 2.2 with a chance level; a logistic curve is held to be smooth."""
     broken = 0.25 + 0.6 * np.maximum(2.2 - LOSS, 0)

@@ -138,6 +138,7 @@ def test_a_chance_level_is_taken_and_must_be_one():
         parse_outcomes(table.with_columns(chance=pl.lit(1.0)))
 
 
+@pytest.mark.whole
 def test_a_million_rows_with_hostile_names_are_a_table_like_any_other():
     """Names are data: nothing in them is read as anything else."""
     hostile = ["<script>alert(1)</script>", "'; DROP TABLE items; --", "=cmd|' /C calc'!A0", "\u202egpj.exe", "a\nb"]

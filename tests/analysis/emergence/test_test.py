@@ -59,6 +59,7 @@ def test_five_sizes_do_not_take_a_break_for_the_metric_s(items):
     assert "at least 6" in mirage_test(law, Seed(0), resamples=200).why
 
 
+@pytest.mark.whole
 def test_the_verdict_alone_is_that_of_the_whole_test():
     """For items, for counts, and for too few sizes."""
     world = simulate_outcomes("planted break", sizes=8, items=300, seeds=1, seed=Seed(8))
@@ -156,6 +157,7 @@ def test_a_threshold_on_a_smooth_error_is_the_metric_s():
     assert found.verdict == "metric", (found.why, found.residual)
 
 
+@pytest.mark.whole
 def test_lambada_is_the_metric_s_along_the_loss_and_none_along_tokens():
     """Of one table: along tokens the log-likelihood rises nearly as a break does, along itself it cannot."""
     table = (

@@ -48,6 +48,7 @@ def learnt(tmp_path_factory):
     return corpus, net.eval()
 
 
+@pytest.mark.whole
 def test_answers_follow_a_name_whose_states_are_all_exchanged(learnt):
     """Below the first block a name is nothing but its tokens: exchanged whole, the answer is the donor's.
 
@@ -106,6 +107,7 @@ def merged(folder) -> Corpus:
     return Corpus(folder)
 
 
+@pytest.mark.whole
 def test_attributes_can_be_chosen_and_pairs_are_of_one_attribute(learnt):
     """Only majors, each with a donor of another major."""
     corpus, _ = learnt

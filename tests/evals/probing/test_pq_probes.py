@@ -123,6 +123,7 @@ def test_without_an_update_the_network_runs_once():
     assert sum(shape[0] * shape[1] for shape in seen) == 60 * 3
 
 
+@pytest.mark.whole
 def test_in_bfloat16_the_signal_is_found_as_well():
     """The network computes in the number format of the configuration; what is trained stays float32."""
     rng, seen, shares = np.random.default_rng(4), [], {}

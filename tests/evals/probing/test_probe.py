@@ -178,6 +178,7 @@ def test_tasks_come_back_in_the_order_asked():
     assert max(found[1].accuracy, found[2].accuracy) < 0.35
 
 
+@pytest.mark.whole
 @SHAPES
 def test_equal_seeds_give_equal_results(spec):
     """To the byte, whatever else draws from torch's generator, which itself is left alone."""

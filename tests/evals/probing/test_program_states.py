@@ -26,6 +26,7 @@ SEED = Seed(41)
 FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("front", ("front",)))
 
 
+@pytest.mark.whole
 def test_readings_of_states_have_their_floors(karel_corpus, karel_scorer, untrained_model):
     """Each metric that was asked for, one row a place, all about unseen specifications."""
     grid = ProbeGrid(
@@ -130,6 +131,7 @@ def loops(tmp_path_factory):
     )
 
 
+@pytest.mark.whole
 def test_states_behind_a_block_are_read_by_themselves(loops):
     """Every source has rows of the same places behind a loop or branch; the constant there is one of its own."""
     corpus, scorer, model = loops

@@ -134,6 +134,7 @@ def test_a_folder_is_taught_what_it_is_shown(folder, tmp_path):
     assert weights.stat().st_mtime_ns == made
 
 
+@pytest.mark.whole
 def test_readings_are_what_was_said(folder, tmp_path):
     """Every question is held against the answer that is given now; what was asked once is not asked again."""
     who = LocalSubject(
@@ -198,6 +199,7 @@ def asked_now(server, before: Counter) -> Counter:
     return every - before
 
 
+@pytest.mark.whole
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
@@ -247,6 +249,7 @@ def command(url: str, store: Path) -> tuple[object, ...]:
     return ("run", STUDY, "--model", f"{url}#m", *FEW, "--scale", "smoke", "--store", store)
 
 
+@pytest.mark.whole
 def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, nosce, tmp_path):
     """It says so, with the key, which nobody sees; asked for no more, the run ends, and asks nothing twice."""
     store = tmp_path / "store"
@@ -292,6 +295,7 @@ def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
     assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
 
 
+@pytest.mark.whole
 def test_two_endpoints_have_their_own_addresses_keys_prices_and_limits(server, other_server, nosce, tmp_path):
     """Each server sees its own key alone; the cheap one has no jobs and is asked all that needs none.
 

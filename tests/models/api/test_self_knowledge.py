@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import polars as pl
+import pytest
 from tests.fixtures.self_minds import SelfBook, SelfMind
 
 from nosce.data.worlds.behaviours.self_knowledge import CHALLENGE
@@ -56,6 +57,7 @@ def sent(server) -> Counter[tuple[str, str, float]]:
     return requests
 
 
+@pytest.mark.whole
 def test_two_endpoints_know_themselves_and_pay_nothing_twice(server, nosce, tmp_path):
     """One gives log-probabilities and the other is drawn from; the run dies once, and its verdicts are as planted."""
     minds = {name: ServedMind(SelfMind(letter=letter)) for name, letter in (("m", "A"), ("other", "B"))}

@@ -38,6 +38,7 @@ def hostile_set(tmp_path) -> AskedSet:
     )
 
 
+@pytest.mark.whole
 def test_the_share_of_right_answers_is_that_of_the_readings(smoke_store):
     """Of all readings of the study, those of this arm, stage and checkpoint."""
     target = smoke_target(smoke_store)

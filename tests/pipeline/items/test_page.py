@@ -32,6 +32,7 @@ def test_a_chunk_unpacks_to_the_items_json(written, reader):
         assert [index["arms"][place] for place in row[4]] == list(item.entry.wrong_arms)
 
 
+@pytest.mark.whole
 def test_the_report_writes_the_page_beside_the_studys(nosce, smoke_store, tmp_path, reader):
     ended = nosce.here("report", "--out", tmp_path, "--store", smoke_store)
     assert ended.returncode == 0, ended.stderr

@@ -49,6 +49,7 @@ def asked(inputs, folder, **more):
     return pl.read_parquet(folder / "answers.parquet"), pl.read_parquet(folder / "first.parquet")
 
 
+@pytest.mark.whole
 def test_the_likeliest_answer_is_the_first_choice(inputs, tmp_path):
     """Of every prompt, with its task and split; what is no answer is said to be none."""
     table, first = asked(inputs, tmp_path / "a")
@@ -66,6 +67,7 @@ def test_the_likeliest_answer_is_the_first_choice(inputs, tmp_path):
         assert valid == (finish == "stop" and WORLD.is_valid_answer(answer, prompt))
 
 
+@pytest.mark.whole
 def test_draws_are_as_likely_as_the_first_token_says(inputs, tmp_path):
     """Twenty draws a prompt, each of its own; equal specs give equal answers."""
     table, first = asked(inputs, tmp_path / "a", n_samples=20)
@@ -81,6 +83,7 @@ def test_draws_are_as_likely_as_the_first_token_says(inputs, tmp_path):
     assert drawn.group_by("prompt").agg(pl.col("answer").n_unique())["answer"].mean() > 1.5
 
 
+@pytest.mark.whole
 def test_another_checkpoint_answers_otherwise(inputs, tmp_path):
     """And one that was not kept cannot be asked."""
     early, _ = asked(inputs, tmp_path / "a", checkpoint_step=15)
@@ -103,6 +106,7 @@ class Leaking:
         return [one, replace(one, id="again", split="unseen" if one.split == "seen" else "seen")]
 
 
+@pytest.mark.whole
 def test_strings_on_both_sides_are_refused_before_anything_is_asked(inputs, tmp_path):
     """In a sentence."""
     spec = AnswersSpec(world=Leaking(), world_seed=SEED, seed=SEED)

@@ -182,6 +182,7 @@ print(round(peak() - before))
 """
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_is_that_of_what_is_needed(tmp_path):
     """Three million readings, a tenth of them needed: a fraction of the 700 MiB and more of the whole table."""

@@ -23,6 +23,7 @@ FAMILIES = (
 SAMPLES = [prompt.text for prompt in NaturalTextBehaviours(strings_per_task=4).prompts(Seed(0))]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_goes_through_the_protocol_and_nothing_holds(family, nosce, tmp_path):
     """Held against itself after other answers; an untrained model's reports are no answers, and the claims say so."""

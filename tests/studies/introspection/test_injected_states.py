@@ -40,6 +40,7 @@ def experiment_of(folder, *settings):
     return found
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_is_asked_and_taught_with_equal_bytes(family, tmp_path):
     """Both evaluations have all kinds of trials; a second run in the same place finds the taught folder again."""
@@ -59,6 +60,7 @@ def test_a_folder_is_asked_and_taught_with_equal_bytes(family, tmp_path):
         assert sorted(rows.group_by("split").agg(pl.col("entity").n_unique())["entity"]) == [2, 3]
 
 
+@pytest.mark.whole
 def test_the_command_injects_and_nothing_holds_of_an_untrained_model(nosce, tmp_path):
     """Its replies have no form, and every claim says so."""
     folder = tiny_folder("llama", tmp_path / "llama", SAMPLES, 800)

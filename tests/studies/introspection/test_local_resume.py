@@ -84,6 +84,7 @@ def replies(place: Path) -> dict[str, dict[str, object]]:
     return {name: {line["key"]: line["reply"] for line in found} for name, found in lines.items()}
 
 
+@pytest.mark.whole
 def test_a_run_that_is_stopped_at_any_report_ends_as_a_whole_one(tmp_path):
     """In the middle of a batch of replies, of a training and of samples: to the last digit of every probability."""
     folder = tiny_folder("qwen2", tmp_path / "model", SAMPLES, 800)

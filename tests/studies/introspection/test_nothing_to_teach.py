@@ -3,9 +3,11 @@
 import json
 
 import polars as pl
+import pytest
 from tests.fixtures.tiny_folders import tiny_folder
 
 
+@pytest.mark.whole
 def test_a_model_that_gives_no_answer_ends_with_its_validity_and_no_verdict(nosce, tmp_path):
     """An untrained llama behind a chat template writes signs alone, so that no answer has a label to teach."""
     folder = tiny_folder("llama", tmp_path / "llama")

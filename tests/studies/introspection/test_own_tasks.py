@@ -36,6 +36,7 @@ def task_folder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_a_folder_of_tasks_goes_through_the_protocol_with_its_outsiders(nosce, tmp_path):
     """Two tiny folders, a sibling and a label curve: readings of these tasks alone, claims and figures about them.
 
@@ -73,6 +74,7 @@ def test_a_folder_of_tasks_goes_through_the_protocol_with_its_outsiders(nosce, t
     assert "<script>alert(1)" not in text
 
 
+@pytest.mark.whole
 def test_a_folder_that_cannot_be_asked_is_refused_before_any_work(nosce, tmp_path):
     """One sentence, exit code 2, and nothing in the store."""
     tasks = task_folder(tmp_path / "tasks")

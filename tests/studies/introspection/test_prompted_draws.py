@@ -50,6 +50,7 @@ def test_the_mode_is_the_answer_that_most_draws_begin_with():
     assert mode_of_draws(said("x" * 39 + "1", "x" * 39 + "2")) is NO_MODE
 
 
+@pytest.mark.whole
 def test_an_answer_that_flickers_counts_by_its_mode_and_one_without_a_mode_is_left_out(tmp_path):
     """The odd draw changes no label; strings with five different answers have none, and that is told."""
     minds = [Flickering(letter=letter, is_deterministic=False, top_logprobs=0) for letter in "AB"]

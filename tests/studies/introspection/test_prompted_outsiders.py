@@ -118,6 +118,7 @@ def share(readings: pl.DataFrame, evaluation: str) -> float:
     return readings.filter(evaluation=evaluation, metric="right", split="unseen")["value"].mean()
 
 
+@pytest.mark.whole
 def test_an_outsider_that_needs_twice_the_labels_is_found_to_need_twice(tmp_path):
     """It gains 15 points with each doubling, and has 15 fewer than the model itself at as many labels."""
     readings, verdicts = curve_run(tmp_path, at_one=OWN_SHARE - 0.15, rise=0.15)
@@ -135,6 +136,7 @@ def test_an_outsider_that_needs_twice_the_labels_is_found_to_need_twice(tmp_path
     )
 
 
+@pytest.mark.whole
 def test_an_outsider_that_never_reaches_the_model_has_no_number(tmp_path):
     """It knows three in ten whatever it is taught: not within four times the labels, told so in the verdict."""
     _, verdicts = curve_run(tmp_path, at_one=0.2, rise=0.0)
@@ -144,6 +146,7 @@ def test_an_outsider_that_never_reaches_the_model_has_no_number(tmp_path):
     assert verdicts["not-within-labels-A-B"].verdict == "holds"
 
 
+@pytest.mark.whole
 def test_a_model_that_knows_no_more_than_a_constant_is_not_judged(tmp_path):
     """To reach it says nothing."""
     one = Learner(letter="A", book=BOOK, share=0.02)
@@ -155,6 +158,7 @@ def test_a_model_that_knows_no_more_than_a_constant_is_not_judged(tmp_path):
         assert "exceeds the best constant" in verdicts[claim].why
 
 
+@pytest.mark.whole
 def test_more_labels_begin_with_the_fewer_and_none_is_of_a_tested_string(tmp_path):
     """Each number of labels holds the smaller ones, and those that the model was taught."""
     LESSONS.clear()
@@ -173,6 +177,7 @@ def test_more_labels_begin_with_the_fewer_and_none_is_of_a_tested_string(tmp_pat
         assert label == WORLD.property_value(name, mind.answer(prompt), SEED)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("unlike", "verdict"), [(0.0, "undecided"), (0.5, "holds")])
 def test_a_sibling_tells_similarity_from_access(unlike, verdict, tmp_path):
     """One that answers alike knows as much; one that answers half of them otherwise reports itself, and is wrong."""
@@ -192,6 +197,7 @@ def test_a_sibling_tells_similarity_from_access(unlike, verdict, tmp_path):
     assert not readings.filter(evaluation="A* sibling 2 on A*").is_empty()
 
 
+@pytest.mark.whole
 def test_figures_show_the_curve_on_numbers_of_labels_and_the_model_as_a_band(tmp_path):
     """Points of the outsider at its numbers, the model's own share at each of them; siblings by how alike they are."""
     one, other = Learner(letter="A", book=BOOK), Learner(letter="B", book=BOOK)
@@ -211,6 +217,7 @@ def test_figures_show_the_curve_on_numbers_of_labels_and_the_model_as_a_band(tmp
     assert alike.filter(group="B, taught the same")["x"].item() < 0.6
 
 
+@pytest.mark.whole
 def test_all_requests_are_counted_beforehand(tmp_path):
     """Siblings and curves in both directions, and draws of answers: as many as were expected, and no more."""
     reports = []

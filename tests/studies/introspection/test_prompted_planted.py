@@ -26,6 +26,7 @@ def share(readings: pl.DataFrame, evaluation: str, metric: str = "right") -> flo
     return rows["value"].mean()
 
 
+@pytest.mark.whole
 def test_models_that_read_their_own_answers_aloud_have_a_self_advantage_in_both_directions(tmp_path):
     """Each is right about itself after teaching, and reports itself also where it was taught the other's labels."""
     minds = (A, B)
@@ -84,6 +85,7 @@ def test_a_rule_follower_is_known_to_whoever_knows_the_rule(n_strings, verdict, 
     assert verdicts["self-beats-cross-A-B"].verdict == "holds"
 
 
+@pytest.mark.whole
 def test_a_twin_is_no_outsider_and_the_comparison_is_not_judged(tmp_path):
     """It answers as A does, so it is right about A by reporting itself, which says nothing about access."""
     twin = replace(B, answers_of="A")
@@ -95,6 +97,7 @@ def test_a_twin_is_no_outsider_and_the_comparison_is_not_judged(tmp_path):
     assert verdicts["training-helps-A"].verdict == "holds"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -130,6 +133,7 @@ def test_a_model_without_valid_answers_is_no_target_and_its_rival_is_judged(tmp_
     assert verdicts["self-beats-untaught-B-A"].verdict == "holds"
 
 
+@pytest.mark.whole
 def test_labels_follow_a_model_whose_answers_change_with_teaching(tmp_path):
     """The first labels are those of answers that it no longer gives, the second those that it gives; then it is stable.
 
@@ -149,6 +153,7 @@ def test_labels_follow_a_model_whose_answers_change_with_teaching(tmp_path):
     assert taught_once.filter(evaluation="drift A*", metric="round 2").is_empty()
 
 
+@pytest.mark.whole
 def test_reports_that_follow_a_change_of_behaviour(tmp_path):
     """Taught other answers and no label, it answers and reports them; reports that are none count as wrong."""
     options = {"both_ways": False, "teaching": LabelTeaching(change=True)}
@@ -159,6 +164,7 @@ def test_reports_that_follow_a_change_of_behaviour(tmp_path):
     assert verdicts["follows-more-than-cross-B"].verdict in ("holds", "undecided")
 
 
+@pytest.mark.whole
 def test_models_that_cannot_be_taught_are_predicted_and_predict(tmp_path):
     """All that needs no teaching is there: a teachable model against one that is not, and two that are not."""
     far = replace(B, teachable=False, before="own")
@@ -173,6 +179,7 @@ def test_models_that_cannot_be_taught_are_predicted_and_predict(tmp_path):
     assert verdicts["self-beats-rules-A"].verdict == "holds"
 
 
+@pytest.mark.whole
 def test_probabilities_of_labels_are_compared_where_they_are_given(tmp_path):
     """A is as sure of its reports as of its answers, and B, which says the same of A, is surer than A is."""
     sure = replace(B, answers_of="A", confidence=0.999)

@@ -89,6 +89,7 @@ def test_a_share_of_replay_that_is_none_is_refused(share):
         replace(LabelTeaching(), replay_share=share)
 
 
+@pytest.mark.whole
 def test_the_change_teaches_the_answers_of_another_model_and_no_more_than_asked(tmp_path):
     """As in the paper, where Claude's answers were taught; the same ones to every predictor."""
     *_, (_, to_a), (_, to_b) = lessons(tmp_path, change=True, change_to="B", max_changes=7)

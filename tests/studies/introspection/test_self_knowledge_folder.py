@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 from tests.fixtures.tiny_folders import tiny_folder
 
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
@@ -20,6 +21,7 @@ SMALL += ("strings_per_task=2", "both_ways=no", "change=no", "self_knowledge=yes
 SMALL += ("n_self_draws=1", "n_self_given=2", "max_long_tokens=33")
 
 
+@pytest.mark.whole
 def test_a_folder_is_asked_about_itself_and_nothing_holds(nosce, tmp_path):
     """An untrained model's reports are none; its behaviour is there, and so is that of the taught one."""
     folder = tiny_folder("gpt_neox", tmp_path / "neox", SAMPLES, 800)

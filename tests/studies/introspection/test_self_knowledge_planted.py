@@ -92,6 +92,7 @@ def test_a_twin_is_no_outsider(tmp_path):
     assert verdicts["knows-keep-A"].verdict == "holds"
 
 
+@pytest.mark.whole
 def test_no_advantage_shows_far_behind_the_beginning_unless_there_is_one(tmp_path):
     """Who knows its first words alone has none; who knows the later ones too refutes both claims."""
     knowledge, minds = with_strings(120, A, B)
@@ -105,6 +106,7 @@ def test_no_advantage_shows_far_behind_the_beginning_unless_there_is_one(tmp_pat
     assert verdicts["late-is-not-known-A"].verdict == verdicts["no-advantage-late-A-B"].verdict == "fails"
 
 
+@pytest.mark.whole
 def test_no_advantage_shows_where_all_answer_alike_unless_skill_differs(tmp_path):
     """Both repeat the words and know it; a model that slips is beaten, and one that knows nothing is not compared."""
     _, verdicts = self_verdicts(tmp_path, A, B)

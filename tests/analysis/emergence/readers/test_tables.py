@@ -181,6 +181,7 @@ def test_a_size_with_one_answer_has_the_spread_of_the_other_sizes(tmp_path):
     assert found[0, 1] == pytest.approx(2 * found[0, 0])
 
 
+@pytest.mark.whole
 def test_several_tasks_have_a_verdict_each():
     """Of a law, a break and noise; the noise is none, and q knows of all three."""
     audits = audit_tables([TABLES / "tasks.csv"], ColumnChoice(), resamples=300)

@@ -59,6 +59,7 @@ def test_the_contract_of_worlds_is_kept(world, more):
     check_world(replace(world, n_diarists=100, **more), SEED)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_arms_that_tell_otherwise_tell_of_the_same(world):
     """Scattered or merged, in one encoding or the other: the same people, entries and split."""

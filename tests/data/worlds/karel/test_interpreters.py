@@ -97,6 +97,7 @@ def test_equal_tables_of_the_released_code_are_equal():
     assert all(set(table) == set(MEANINGS["original"]) >= set(table.values()) for table in MEANINGS.values())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("blocks", [False, True])
 def test_ten_thousand_random_programs_agree_between_the_interpreters(blocks):
     """Operation by operation: words done, robot, markers, and whether the program ended."""

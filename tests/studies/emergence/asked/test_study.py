@@ -83,6 +83,7 @@ def readings_in(store) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(file) for file in store.glob("steps/experiment-*/readings.parquet")])
 
 
+@pytest.mark.whole
 def test_an_endpoint_that_adds_short_numbers_alone_is_found_out(calculator, nosce, tmp_path):
     """Accuracy falls with the length of the target; no test over sizes is made of one model; replies are kept."""
     twelve = ("--set", "n_problems=12")  # smoke's four of a length tell too little
@@ -114,6 +115,7 @@ def ladder(monkeypatch, tmp_path, widths=(8, 16, 32, 48, 64), family="llama") ->
     return folders
 
 
+@pytest.mark.whole
 def test_a_ladder_of_folders_goes_to_the_mirage_test(monkeypatch, nosce, tmp_path):
     """Untrained models can do nothing, so nothing is judged; sizes are counted, the given one is taken."""
     *folders, last = ladder(monkeypatch, tmp_path)
