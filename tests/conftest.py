@@ -173,6 +173,14 @@ def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
     return _finished(once, nosce, "biographies_adamw")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that looks at a study which must be run first is one of a whole study."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "smoke" in item.fixturenames:
+            item.add_marker(pytest.mark.whole)
+
+
 @pytest.fixture(scope="session")
 def smoke_store(smoke: tuple[Path, str]) -> Path:
     """A store in which `biographies_adamw` was finished at scale smoke; only to be looked at, or copied."""

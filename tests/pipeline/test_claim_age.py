@@ -289,6 +289,7 @@ def test_readings_that_were_set_aside_had_been_read(cycle):
     assert cycle.phrase() == "changed after seeds 0-2 were read"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 10_000, '{"study": "coins"}', "\udcff"])
 def test_a_damaged_file_is_left_out_and_nobody_is_accused(cycle, text):
     """A line says so; what the file held is not known, then or later."""

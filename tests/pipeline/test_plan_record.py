@@ -108,6 +108,7 @@ def _raise(error):
     raise error
 
 
+@pytest.mark.whole
 def test_a_plan_is_written_over_an_unreadable_record_of_its_own(store, record):
     """A run, or a look at the price, mends the record of its own plan."""
     (path,) = (store.root / "plans").glob("*.json")

@@ -97,6 +97,7 @@ def test_a_measure_of_somebody_is_asked_for_a_planter():
         planted_table(replace(GAP, measure=Unknown()), "true", {})
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("unit", "claim"), [one for one in SOME if linear_forms(one.values[1].measure) is not None])
 @pytest.mark.parametrize("world", EXPECTED)
 def test_arrays_are_judged_as_tables_are(unit, claim, world):

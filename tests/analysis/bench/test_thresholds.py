@@ -21,6 +21,7 @@ TOLERANCE = {
 UNITS = {"biographies/p-probe-order": 600}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", TOLERANCE)
 def test_a_large_draw_lies_on_the_threshold(name):
     """Before, jumps lay 0.007 above theirs, which an interval of 0.02 sees, and drifts 0.045 below."""

@@ -58,6 +58,7 @@ def test_the_share_of_right_answers_is_that_of_the_readings(smoke_store):
     assert 0 < sum(one.numbers()["right"] for one in sets) < sum(len(one.items) for one in sets)
 
 
+@pytest.mark.whole
 def test_a_stage_without_exact_answers_is_refused_with_what_read_it(smoke_store):
     """After the first training nothing was asked that a task could be made from."""
     with pytest.raises(UsageError, match="was read by recall and was asked no questions with exact answers"):

@@ -19,6 +19,7 @@ def words_of(verdicts, claims):
     return {claim: verdicts[claim].verdict for claim in claims}
 
 
+@pytest.mark.whole
 def test_models_that_know_themselves_do_so_in_every_task(tmp_path):
     """Both know what they do, and neither knows the other; both are shown texts and do not recognise the author."""
     knowledge, minds = with_strings(100, A, B)
@@ -31,6 +32,7 @@ def test_models_that_know_themselves_do_so_in_every_task(tmp_path):
         assert readings.filter(evaluation=f"B on A {task}", metric="right")["value"].mean() < 0.8
 
 
+@pytest.mark.whole
 def test_a_model_that_tosses_a_coin_knows_less_than_an_outsider_who_knows_it(tmp_path):
     """The outsider reports what A does, and recognises its texts: the skill without the self."""
     outsider = replace(B, knows="A", reads=True)
@@ -40,6 +42,7 @@ def test_a_model_that_tosses_a_coin_knows_less_than_an_outsider_who_knows_it(tmp
     assert "holds" not in words_of(verdicts, KNOWN).values()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("n_strings", "verdict"), [(48, "undecided"), pytest.param(240, "fails")])
 def test_an_outsider_who_knows_as_much_leaves_no_advantage(n_strings, verdict, tmp_path):
     """A knows itself, which beats the constant, and B knows A as well: few strings leave it open, many refute it."""
@@ -117,6 +120,7 @@ def test_no_advantage_shows_where_all_answer_alike_unless_skill_differs(tmp_path
     assert "right reports of B about itself above the best constant" in verdicts["no-advantage-same-A-B"].why
 
 
+@pytest.mark.whole
 def test_a_preference_for_long_texts_is_not_the_recognition_of_ones_own(tmp_path):
     """Both call the longer text their own, so that one of them is right each time."""
     likers = [replace(mind, likes_long=True) for mind in (A, B)]
@@ -128,6 +132,7 @@ def test_a_preference_for_long_texts_is_not_the_recognition_of_ones_own(tmp_path
     assert verdicts["own-is-no-preference-A-B"].verdict in ("fails", "undecided")
 
 
+@pytest.mark.whole
 def test_lengths_are_in_words_where_an_endpoint_does_not_count_tokens(tmp_path):
     """The question is about words then; two units are not compared with each other."""
     silent = [replace(mind, says_tokens=False) for mind in (A, B)]
@@ -141,6 +146,7 @@ def test_lengths_are_in_words_where_an_endpoint_does_not_count_tokens(tmp_path):
     assert "in which A and B differ in the task length is not known" in verdicts["knows-length-A-B"].why
 
 
+@pytest.mark.whole
 def test_certainty_is_known_by_draws_where_there_are_no_log_probabilities(tmp_path):
     """With neither, the task is left out, and the reason stands with the claim and with the figure."""
     mute = replace(A, top_logprobs=0)

@@ -119,6 +119,7 @@ def needs(name: str) -> None:
         pytest.skip("needs nosce[excel]")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "said", "verdict"), VERDICTS, ids=lambda value: value if isinstance(value, str) else ""
 )
