@@ -37,9 +37,16 @@ Once = Callable[[str, Callable[[Path], Any]], Any]
 READ_AT_IMPORT = ("OMP_", "PYTHON")  # the beginnings of variables that only a new Python reads
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first, so that no worker is left alone with it at the end."""
+    """The longest test first, so that no worker is left alone with it at the end.
+
+    A test that looks at a finished study is one of a whole study, which must be run first.
+    """
     items.sort(key=lambda item: item.path.name != "test_resume.py")
+    for item in items:
+        if isinstance(item, pytest.Function) and "smoke" in item.fixturenames:
+            item.add_marker(pytest.mark.whole)
 
 
 class Nosce:
@@ -171,14 +178,6 @@ def once(shared_folder: Path) -> Once:
 def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
     """A store in which `biographies_adamw` was finished at scale smoke, only to be looked at, and what the run said."""
     return _finished(once, nosce, "biographies_adamw")
-
-
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses among the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that looks at a study which must be run first is one of a whole study."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "smoke" in item.fixturenames:
-            item.add_marker(pytest.mark.whole)
 
 
 @pytest.fixture(scope="session")
