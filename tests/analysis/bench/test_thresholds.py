@@ -16,9 +16,7 @@ TOLERANCE = {
     "emergence/classes-smooth": 0.004,
     "emergence/sequences-per-image-smooth": 0.004,
     "emergence/one-link": 0.02,
-    "biographies/p-probe-order": 0.02,
 }
-UNITS = {"biographies/p-probe-order": 600}
 
 
 @pytest.mark.whole
@@ -28,7 +26,7 @@ def test_a_large_draw_lies_on_the_threshold(name):
     study, _, claim_id = name.partition("/")
     claim = next(one for one in built_in_study(study, "laptop").claims if one.id == claim_id)
     planter = {**PLANTERS, **SCALING_PLANTERS}[type(claim.measure)]
-    table = PlantedTable(planter(claim, "on the threshold"), Noise(seeds=60, units=UNITS.get(name, 400)))
+    table = PlantedTable(planter(claim, "on the threshold"), Noise(seeds=60, units=400))
     estimate = claim.measure.estimate(table.draw(np.random.default_rng(0)), "item")
     assert abs(estimate.value - claim.threshold) < TOLERANCE[name]
 

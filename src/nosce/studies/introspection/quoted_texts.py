@@ -148,8 +148,8 @@ def _words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 def random_texts(words: Sequence[str], seed: Seed) -> Iterator[str]:
     """Texts of 3 to 14 words in the forms that answers have.
 
-    Half of them begin with a capital, and half end with a stop. Half have an opening of two to six words and a colon,
-    behind which a line may begin. What follows stands without signs, between commas, or as a numbered list.
+    Half of them begin with a capital, and half end with a stop. Two thirds have an opening of two to six words and a
+    colon, behind which a line may begin. Then words follow: with blanks or commas between them, or as a numbered list.
     """
     rng = seed.numpy()
     pool = np.asarray(words)
