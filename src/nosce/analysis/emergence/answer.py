@@ -14,6 +14,7 @@ import scipy
 from nosce.analysis.emergence.jumps import JUMP_SHARE, JUMP_WINDOW, isotonic_fit, rise_shape
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
 from nosce.analysis.emergence.simulated_verdicts import SimulatedErrors, simulated_errors
+from nosce.analysis.emergence.steepest_window import steepest_window_range
 from nosce.analysis.emergence.test import (
     MIN_AGREEMENT,
     MIN_SHARP_RISE,
@@ -31,7 +32,7 @@ MIN_NAME = 6  # letters to which a score's name is cut at most
 
 @dataclass(frozen=True)
 class ShareInterval:
-    """A share with the 95 % range of its resamplings."""
+    """A share with its 95 % range."""
 
     value: float
     low: float
@@ -45,7 +46,7 @@ class ShareInterval:
 
 @dataclass(frozen=True, kw_only=True)
 class JumpNumbers:
-    """Numbers of both scores' curves, with the 95 % range of their resamplings.
+    """Numbers of both scores' curves, with their 95 % ranges.
 
     Args:
         first: The sharp score at the first size.
@@ -78,15 +79,12 @@ def jump_numbers(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> JumpNumber
     shares = None if smooth is None else _shares_at_jump(sharp, smooth, logs)
     has_rise = shares is not None and bool(np.isfinite(shares[0]))
     drawn = _shares_at_jump(drawn_sharp, drawn_smooth, logs) if has_rise else None
-    sharp_shape = rise_shape(drawn_sharp, logs, JUMP_WINDOW)
+    sharp_share = float(rise_shape(sharp, logs, JUMP_WINDOW).window_share[0])
     return JumpNumbers(
         first=_with_exact_range(_interval(float(sharp[0, 0]), drawn_sharp[:, 0]), asked[0]),
         last=_with_exact_range(_interval(float(sharp[0, -1]), drawn_sharp[:, -1]), asked[-1]),
         window=(10 ** (middle - half), 10 ** (middle + half)),
-        sharp_share=_interval(
-            float(rise_shape(sharp, logs, JUMP_WINDOW).window_share[0]),
-            np.where(sharp_shape.rise > 0, sharp_shape.window_share, np.nan),
-        ),
+        sharp_share=ShareInterval(sharp_share, *steepest_window_range(sharp[0], drawn_sharp, logs)),
         continuous_share=None if shares is None or drawn is None else _interval(float(shares[0]), drawn),
         has_continuous=smooth is not None,
     )

@@ -144,7 +144,7 @@ def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = 
     scaled = (y - y[:, :1]) / np.where(rise > 0, rise, 1.0)[:, None]
     length = window * (u[-1] - u[0])
     ends = np.linspace(u[0] + length, u[-1], WINDOW_GRID_POINTS)
-    upper, lower = _interpolated(scaled, u, ends), _interpolated(scaled, u, ends - length)
+    upper, lower = interpolated(scaled, u, ends), interpolated(scaled, u, ends - length)
     gain = upper - lower
     steepest = gain.argmax(1)
     rows = np.arange(len(y))
@@ -165,7 +165,7 @@ def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = 
     )
 
 
-def _interpolated(curves: FloatArray, u: FloatArray, at: FloatArray) -> FloatArray:
+def interpolated(curves: FloatArray, u: FloatArray, at: FloatArray) -> FloatArray:
     """Straight lines between neighbouring sizes. Shape: (D, places)."""
     right = np.clip(np.searchsorted(u, at, side="left"), 1, len(u) - 1)
     part = np.clip((at - u[right - 1]) / (u[right] - u[right - 1]), 0.0, 1.0)
