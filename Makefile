@@ -70,7 +70,7 @@ bench: install
 
 # The committed results: run what is not done yet of laptop scale, then write results/ from the store.
 results: install
-	for study in biographies biographies_adamw biographies_packed karel diaries emergence introspection; do $(BIN)/nosce run $$study --scale laptop --store $(STORE) || exit 1; done
+	for study in biographies biographies_variants biographies_adamw biographies_packed karel diaries emergence introspection; do $(BIN)/nosce run $$study --scale laptop --store $(STORE) || exit 1; done
 	$(BIN)/nosce report --out results --readings --store $(STORE)
 
 # Every verdict and figure of results/ once more, from the readings beside the pages: no model, no store.

@@ -22,7 +22,7 @@ from nosce.analysis.bench.table import bench_table, further_worlds_table
 from nosce.pipeline.study_loading import load_study
 
 RESULTS = Path(__file__).parents[1] / "docs" / "claims.md"
-STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")
+STUDIES = ("biographies", "biographies_variants", "karel", "diaries", "introspection", "emergence")
 INTRODUCTION = """# The claims on planted readings
 
 Would a claim fail if it were false? Every claim of every study is judged on readings that were drawn from known means:

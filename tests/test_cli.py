@@ -589,7 +589,7 @@ def test_a_shell_completes_commands_options_and_studies(nosce, tmp_path):
 
     assert completed("nosce sho") == ["show"]
     assert completed("nosce show --sc") == ["--scale"]
-    assert completed("nosce show biographies_") == ["biographies_adamw", "biographies_packed"]
+    assert completed("nosce show biographies_") == ["biographies_adamw", "biographies_packed", "biographies_variants"]
     assert "complete_bash" in nosce(_NOSCE_COMPLETE="source_bash", cwd=tmp_path).stdout
     assert not list(tmp_path.iterdir())
 

@@ -38,6 +38,7 @@ from nosce.studies.biographies.config import (
     WITH_CELEBRITIES,
     QuestionDose,
     biographies_config,
+    variants_config,
 )
 from nosce.studies.biographies.evals import (
     CONTROL_P_PROBE,
@@ -52,11 +53,24 @@ from nosce.studies.biographies.trainings import QUERY_VALUE_RANKS, query_value_v
 from nosce.train.config import LoRA
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
+VARIANTS = "laptop of biographies_variants"  # which has at laptop scale what the study itself has at all others
+SCALES_OF_VARIANTS = ("smoke", VARIANTS, "gpu", "paper")
+
+
+def study_at(scale):
+    """The study, or its other half."""
+    name, at = ("biographies_variants", "laptop") if scale == VARIANTS else ("biographies", scale)
+    return built_in_study(name, at)
+
+
+def config_at(scale):
+    """Its configuration."""
+    return variants_config("laptop") if scale == VARIANTS else biographies_config(scale)
 
 
 def arms(scale):
     """By name."""
-    return {arm.name: arm for arm in built_in_study("biographies", scale).arms}
+    return {arm.name: arm for arm in study_at(scale).arms}
 
 
 @pytest.mark.parametrize("scale", ["gpu", "paper"])
@@ -68,7 +82,7 @@ def test_the_larger_scales_have_all_sixteen_rows_and_the_couples(scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_person_is_seen_equally_often(scale):
-    """Rows take as many texts; questions come on top; a text of the minority is seen as often as one of a row."""
+    """Rows take as many texts; a text of the minority is seen as often as one of a row."""
     config, found = biographies_config(scale), arms(scale)
     rows = {
         name: arm
@@ -78,14 +92,19 @@ def test_every_person_is_seen_equally_often(scale):
     assert {arm.training.steps * arm.training.batch_size for arm in rows.values()} == {
         rows[MULTI5_PERMUTE].training.steps * rows[MULTI5_PERMUTE].training.batch_size
     }
+    famous = found[WITH_CELEBRITIES]
+    entries = config.n_minority + 5 * config.n_celebrities
+    assert famous.training.steps * famous.training.batch_size / entries == pytest.approx(config.exposures, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", SCALES_OF_VARIANTS)
+def test_questions_come_on_top_of_as_many_biographies(scale):
+    config, found = config_at(scale), arms(scale)
     both = found[mixed_arm_name(config.mixed_augmentations[0])]
     texts = both.training.steps * both.training.batch_size
     documents = texts - second_source_count(texts, both.qa_mixture.qa_fraction, 0)
     wanted = config.mixed_exposures or config.exposures
     assert documents / config.world.people == pytest.approx(wanted, rel=0.05)
-    famous = found[WITH_CELEBRITIES]
-    entries = config.n_minority + 5 * config.n_celebrities
-    assert famous.training.steps * famous.training.batch_size / entries == pytest.approx(config.exposures, rel=0.05)
 
 
 def has_the_length_of_its_kind(arm, dose, whole, config):
@@ -98,10 +117,10 @@ def has_the_length_of_its_kind(arm, dose, whole, config):
     return exposures == pytest.approx(wanted, rel=0.02)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES_OF_VARIANTS)
 def test_doses_of_questions_have_as_many_exposures_steps_or_tokens(scale):
     """Two doses of one share differ in how long they are trained, and in nothing else."""
-    config, found = biographies_config(scale), arms(scale)
+    config, found = config_at(scale), arms(scale)
     assert config.question_doses
     for row in config.dose_augmentations:
         whole = found[mixed_arm_name(row)]
@@ -120,11 +139,11 @@ def kind_of(dose):
     return "as many steps" if dose.same_steps else "every person seen as often"
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES_OF_VARIANTS)
 def test_every_dose_is_in_the_figure_beside_the_scales_own(scale):
     """A panel a kind, and in each a line a row and a measure."""
-    config = biographies_config(scale)
-    (figure,) = (chart for chart in built_in_study("biographies", scale).figures if chart.id == "questions-mixed")
+    config = config_at(scale)
+    (figure,) = (chart for chart in study_at(scale).figures if chart.id == "questions-mixed")
     for panel in {kind_of(dose) for dose in config.question_doses}:
         doses = [dose.qa_fraction for dose in config.question_doses if kind_of(dose) == panel]
         groups = {point.group for point in figure.points if point.panel == panel}
@@ -170,13 +189,13 @@ def test_a_dose_of_two_lengths_is_refused():
         QuestionDose(qa_fraction=0.5, same_steps=True, exposures=3)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [*SCALES, VARIANTS])
 def test_arms_can_be_named_on_the_command_line(scale):
     """`--arms` takes names separated by commas, so that none may hold one."""
     assert not [name for name in arms(scale) if "," in name]
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES_OF_VARIANTS)
 def test_a_model_that_sees_both_ways_has_a_mask_and_no_rows_of_many_texts(scale):
     """Its family, its tokenizer, and recipes that masks can be trained with."""
     for arm in (arm for name, arm in arms(scale).items() if name.startswith("masked")):
@@ -207,10 +226,10 @@ def test_probes_of_the_papers_size_are_the_papers():
     assert len(lora) == 24  # 5 x 5 ranks, one of which is that of the rows
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES_OF_VARIANTS)
 def test_what_is_tried_otherwise_differs_in_its_fine_tuning_alone(scale):
     """The grid of two rows, and of the further arms; worlds and first trainings are the same."""
-    config, found = biographies_config(scale), arms(scale)
+    config, found = config_at(scale), arms(scale)
     for row, recipes in config.finetuning_grids:
         assert recipes
         for variant in recipes:
@@ -269,18 +288,18 @@ def test_fewer_people_are_the_first_of_all():
 
 def test_tasks_are_spelt_by_the_words_of_the_rows():
     """What is taught later stands in the samples of what is read first, and rows still tell of the same people."""
-    config = biographies_config("laptop")
+    config = config_at(VARIANTS)
     assert "even" in " ".join(config.world.extra_tokenizer_texts)
-    rows = arms("laptop")
+    rows = arms(VARIANTS)
     assert rows["month_even"].training == rows[MULTI5_PERMUTE].training
     assert rows["month_even"].world == rows[MULTI5_PERMUTE].world
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [*SCALES, VARIANTS])
 def test_what_is_held_against_each_other_was_run_on_the_same_seeds(scale):
     """A difference of arms of unlike seeds could never be judged."""
     found = arms(scale)
-    for claim in built_in_study("biographies", scale).claims:
+    for claim in study_at(scale).claims:
         for one in getattr(claim.measure, "measures", (claim.measure,)):
             if isinstance(one, Difference):
                 assert found[one.a.arm].n_seeds == found[one.b.arm].n_seeds, claim.id
@@ -412,7 +431,7 @@ def test_rows_and_couples_are_p_probed():
 
 def test_the_papers_low_rank_update_is_among_the_fine_tunings():
     """Query and value apart with the paper's scale, in ranks 8 and 16, at the scale that runs on two cores."""
-    adapters = {v.name: v.adapter for v in biographies_config("laptop").finetuning_grid}
+    adapters = {v.name: v.adapter for v in config_at(VARIANTS).finetuning_grid}
     for rank in QUERY_VALUE_RANKS:
         assert adapters[query_value_variant(rank)] == LoRA(
             rank=rank, embedding_rank=128, alpha=4.0, query_value_apart=True
@@ -420,9 +439,14 @@ def test_the_papers_low_rank_update_is_among_the_fine_tunings():
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"), [("celebrity_pairs=many", "choose from single"), ("sizes=9x9", "take one")]
+    ("settings", "said"),
+    [
+        (("celebrity_pairs=many",), "choose from single"),
+        (("sizes=9x9",), "take one"),
+        (("celebrity_pairs=single", "n_celebrities=0"), "needs celebrities; n_celebrities is 0"),
+    ],
 )
-def test_an_unknown_minority_or_size_is_refused(setting, said):
+def test_an_unknown_minority_or_size_is_refused(settings, said):
     """One sentence."""
     with pytest.raises(SpecError, match=said):
-        biographies_config("smoke", (setting,))
+        biographies_config("smoke", settings)

@@ -5,7 +5,7 @@ from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.store.disclosure import Disclosure
 
-STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")
+STUDIES = ("biographies", "biographies_variants", "diaries", "emergence", "introspection", "karel")
 
 
 @pytest.mark.parametrize("name", STUDIES)

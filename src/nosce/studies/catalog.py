@@ -35,6 +35,11 @@ CATALOG = {
     "biographies_packed": CatalogEntry(
         question=_MEMORISED, paper="arXiv:2309.14316", scales=("smoke", "laptop", "demo")
     ),
+    "biographies_variants": CatalogEntry(
+        question="Does another training make memorised facts extractable?",
+        paper="arXiv:2309.14316",
+        scales=("smoke", "laptop"),
+    ),
     "diaries": CatalogEntry(
         question="Does a model know how much it knows?",
         paper="arXiv:2502.19573",

@@ -21,7 +21,7 @@ from nosce.analysis.selection import Selection
 from nosce.analysis.stats.level import at_level
 from nosce.errors import SpecError
 
-STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")
+STUDIES = ("biographies", "biographies_variants", "karel", "diaries", "introspection", "emergence")
 NEW, OLD = (Selection(evaluation="asked", arm=arm) for arm in ("new", "old"))
 READS = Precondition(text="recall", measure=Mean(selection=replace(NEW, evaluation="recall")), above=0.9)
 GAP = Claim(

@@ -129,7 +129,8 @@ def _primary_arms(config: BiographiesConfig) -> Iterator[Arm]:
         yield augmentation_arm(config, augmentation)
     for augmentation in config.mixed_augmentations:
         yield _mixed_arm(config, augmentation, config.qa_fraction)
-    yield _celebrities_arm(config)
+    if config.n_celebrities:
+        yield _celebrities_arm(config)
     for name, hidden in HIDING_ARMS.items() if config.hides_values else ():
         yield _hiding_arm(config, name, hidden)
 

@@ -139,13 +139,12 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
     """The paper's claims, and what the study asks beyond the paper."""
     return (
         *augmentation_claims(config.augmentations),
-        *_mixed_claims(),
-        _every_finetuning_claim(config),
-        *probe_claims(config.augmentations),
-        _probe_order_claim(config),
-        *_celebrity_claims(config),
-        *_bidirectional_claims(config),
-        *_extension_claims(),
+        *(_mixed_claims() if SINGLE in config.mixed_augmentations else ()),
+        *((_every_finetuning_claim(config),) if config.finetuning_grid else ()),
+        *(_read_claims(config) if config.reads_states else ()),
+        *(_celebrity_claims(config) if config.n_celebrities else ()),
+        *(_bidirectional_claims(config) if config.bidirectional_augmentations else ()),
+        *_task_claims(config),
         *further_biographies_claims(config),
     )
 
@@ -274,6 +273,21 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
 
 def _extracts_somewhere(arm: str, finetuning: str) -> Precondition:
     return finetuning_precondition(arm, f"what {finetuning} extracts from {MULTI5_PERMUTE} beyond a guess")
+
+
+def _read_claims(config: BiographiesConfig) -> Iterator[Claim]:
+    """What the model's states hold, and whether an answer uses it."""
+    yield from probe_claims(config.augmentations)
+    yield _probe_order_claim(config)
+    donor_answers = Selection(evaluation="renamed", metric="whole/follows/residual.1", arm=MULTI5_PERMUTE)
+    yield Claim(
+        id="name-carries-answer",
+        text="With another person's name patched in behind the first layer, the answer is mostly that person's",
+        source="design of this study: patching shows whether an answer uses what the name's states hold",
+        measure=Mean(selection=donor_answers),
+        threshold=0.5,
+        preconditions=(recall_precondition(MULTI5_PERMUTE),),
+    )
 
 
 def probe_claims(augmentations: tuple[str, ...]) -> Iterator[Claim]:
@@ -413,19 +427,17 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
         )
 
 
-def _extension_claims() -> Iterator[Claim]:
-    donor_answers = Selection(evaluation="renamed", metric="whole/follows/residual.1", arm=MULTI5_PERMUTE)
-    yield Claim(
-        id="name-carries-answer",
-        text="With another person's name patched in behind the first layer, the answer is mostly that person's",
-        source="design of this study: patching shows whether an answer uses what the name's states hold",
-        measure=Mean(selection=donor_answers),
-        threshold=0.5,
-        preconditions=(recall_precondition(MULTI5_PERMUTE),),
-    )
+def _task_claims(config: BiographiesConfig) -> Iterator[Claim]:
+    """What else the model can do with what it knows (arXiv:2309.14402)."""
+    if {("month_even", 0.0), ("month_even", 0.5)} <= set(config.tasks):
+        yield _hints_claim()
+    if ("whose", 0.0) in config.tasks:
+        yield _inverse_search_claim()
+
+
+def _hints_claim() -> Claim:
     hinted, plain = task_arm_name("month_even", hints=True), task_arm_name("month_even")
-    whose = task_accuracy(task_arm_name("whose"), "whose")
-    yield Claim(
+    return Claim(
         id="hints-are-needed",
         text="Whether the birth month is even is answered better where the month is written first",
         source="Part 3.2: 94.2 of answers with hints, 75.9 without; here hint and answer must both be right",
@@ -435,7 +447,11 @@ def _extension_claims() -> Iterator[Claim]:
         threshold=0.0,
         preconditions=(recall_precondition(MULTI5_PERMUTE),),
     )
-    yield Claim(
+
+
+def _inverse_search_claim() -> Claim:
+    whose = task_accuracy(task_arm_name("whose"), "whose")
+    return Claim(
         id="no-way-back",
         text="The model cannot name the person who was born on a date in a city",
         source="Part 3.2, inverse search: about 0",

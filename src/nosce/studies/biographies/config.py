@@ -160,8 +160,9 @@ class BiographiesConfig(BiographiesBaseConfig):
         mixed_checkpoint_fractions: Fractions of a mixed training at which its curve has points.
         question_doses: Other shares of questions in mixed training, an arm each.
         dose_augmentations: Rows that are trained with these shares.
+        reads_states: Read the rows by probes, patch the states of names, and count bits a weight.
         n_minority: People of the minority, whose questions are never trained where there are celebrities.
-        n_celebrities: People with five texts each, whose questions are trained.
+        n_celebrities: People with five texts each, whose questions are trained. 0: no arm has celebrities.
         finetuning_grid: Other fine-tunings of the rows `single` and `multi5+permute`, an arm each.
         extra_finetuned_arms: Further arms that get the first three fine-tunings of the grid.
         q_probe_train_sizes: Numbers of people that Q-probing learns from, besides half of all people.
@@ -200,6 +201,7 @@ class BiographiesConfig(BiographiesBaseConfig):
     mixed_checkpoint_fractions: tuple[float, ...] = DENSE_CHECKPOINT_FRACTIONS
     question_doses: tuple[QuestionDose, ...] = ()
     dose_augmentations: tuple[str, ...] = (SINGLE,)
+    reads_states: bool = True
     n_minority: int
     n_celebrities: int
     finetuning_grid: tuple[FinetuningVariant, ...] = ()
@@ -231,6 +233,8 @@ class BiographiesConfig(BiographiesBaseConfig):
             raise SpecError(
                 f"BiographiesConfig.celebrity_pairs names {unknown[0]!r}; choose from {', '.join(MINORITY_TEXTS)}."
             )
+        if self.celebrity_pairs and not self.n_celebrities:
+            raise SpecError("BiographiesConfig.celebrity_pairs needs celebrities; n_celebrities is 0.")
         for size in self.sizes:
             Architecture.named(size)  # raises if it does not exist
 
@@ -242,7 +246,7 @@ class BiographiesConfig(BiographiesBaseConfig):
     @property
     def finetuning_grids(self) -> Iterator[tuple[str, tuple[FinetuningVariant, ...]]]:
         """Arms, each with its other fine-tunings."""
-        yield from ((name, self.finetuning_grid) for name in TWO_AUGMENTATIONS)
+        yield from ((name, self.finetuning_grid) for name in TWO_AUGMENTATIONS if self.finetuning_grid)
         yield from ((name, self.finetuning_grid[:3]) for name in self.extra_finetuned_arms)
 
 
@@ -253,6 +257,15 @@ def biographies_config(scale: str, settings: Sequence[str] = ()) -> BiographiesC
         UsageError: The study has no such scale or field.
     """
     return config_for_scale("biographies", BIOGRAPHIES_CONFIGS, scale, settings, other_scales=("demo",))
+
+
+def variants_config(scale: str, settings: Sequence[str] = ()) -> BiographiesConfig:
+    """The configuration of `biographies_variants` at a scale.
+
+    Raises:
+        UsageError: It has no such scale or field.
+    """
+    return config_for_scale("biographies_variants", VARIANTS_CONFIGS, scale, settings)
 
 
 def core_config(scale: str, name: str, settings: Sequence[str] = ()) -> CoreConfig:
@@ -298,27 +311,73 @@ def _smoke_config() -> BiographiesConfig:
 
 
 def _laptop_config() -> BiographiesConfig:
-    """400 people, 3 layers of width 128: all claims on two cores."""
+    """800 people, 3 layers of width 128: the paper's rows, probes and celebrities; `biographies_variants` has the rest.
+
+    So many people, since a probe that learned from 100 people of a minority read little of what can be asked for.
+    """
     return BiographiesConfig(
         seeds=(0, 1, 2),
-        world=replace(SMALL_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
+        world=replace(SMALL_BIOGRAPHIES, people=800),
         architecture=Architecture.named("3x128"),
         pretraining=short_pretraining("muon"),
         exposures=64,
         finetuning=short_finetuning(480),
+        wording_counts=(),
+        shuffled_shares=(),
         coupled_augmentations=("couple1", "couple5"),
-        question_doses=(QuestionDose(qa_fraction=0.25), *_question_doses(0.5, 0.75)),
-        n_minority=200,
-        n_celebrities=120,
-        finetuning_grid=short_finetuning_grid(480),
-        extra_finetuned_arms=(WITH_CELEBRITIES, "single+fullname"),
-        q_probe_train_sizes=(50, 100),
+        mixed_augmentations=(),
+        n_minority=400,
+        n_celebrities=240,
+        q_probe_train_sizes=(100, 200),
+        prose_entries=(),
         celebrity_pairs=MINORITY_TEXTS,
-        sizes=("4x160", "4x256"),
-        hides_values=True,
+        tasks=(),
+        bidirectional_augmentations=(),
+        bidirectional_mixed_augmentations=(),
         bidirectional_finetuning=short_finetuning(960, 1e-3),
         p_probe_config=LowRankProbeConfig(rank=2, steps=150, batch_size=16, peak_lr=1e-2),
         q_probe_config=LowRankProbeConfig(rank=16, steps=200, batch_size=32, peak_lr=1e-2),
+    )
+
+
+def _variants_smoke_config() -> BiographiesConfig:
+    """One arm of each kind of training that `biographies_variants` has, without a result."""
+    return replace(
+        _smoke_config(),
+        exposures=10,
+        augmentations=TWO_AUGMENTATIONS,
+        coupled_augmentations=(),
+        reads_states=False,
+        n_minority=0,
+        n_celebrities=0,
+        sizes=("3x64",),
+        hides_values=True,
+    )
+
+
+def _variants_laptop_config() -> BiographiesConfig:
+    """400 people, 3 layers of width 128: other trainings and questions, beside four of the paper's rows."""
+    return replace(
+        _laptop_config(),
+        world=replace(SMALL_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
+        augmentations=FOUR_AUGMENTATIONS,
+        wording_counts=(1, 2, 3, 5, 10),
+        shuffled_shares=(0.0, 0.4, 1.0),
+        coupled_augmentations=(),
+        mixed_augmentations=(SINGLE,),
+        question_doses=(QuestionDose(qa_fraction=0.25), *_question_doses(0.5, 0.75)),
+        reads_states=False,
+        n_minority=0,
+        n_celebrities=0,
+        finetuning_grid=short_finetuning_grid(480),
+        q_probe_train_sizes=(),
+        prose_entries=(1, 5),
+        celebrity_pairs=(),
+        sizes=("4x160", "4x256"),
+        hides_values=True,
+        tasks=tuple(_tasks_with_hint_shares()),
+        bidirectional_augmentations=(MULTI5_PERMUTE_FULLNAME,),
+        bidirectional_mixed_augmentations=(MULTI5_PERMUTE_FULLNAME,),
     )
 
 
@@ -451,6 +510,10 @@ BIOGRAPHIES_CONFIGS: Mapping[Scale, Callable[[], BiographiesConfig]] = {
     "laptop": _laptop_config,
     "gpu": _gpu_config,
     "paper": _paper_config,
+}
+VARIANTS_CONFIGS: Mapping[Scale, Callable[[], BiographiesConfig]] = {
+    "smoke": _variants_smoke_config,
+    "laptop": _variants_laptop_config,
 }
 CORE_CONFIGS: Mapping[Scale, Callable[[], CoreConfig]] = {
     "smoke": _core_smoke_config,

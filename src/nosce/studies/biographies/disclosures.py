@@ -45,6 +45,14 @@ BIOGRAPHIES_DISCLOSURES = (
         claims=("masked-*",),
     ),
     Disclosure(
+        chosen="800 people in place of 400, a minority of 400 in place of 200, and 240 celebrities in place of 120, at "
+        "the scale laptop",
+        after="the probes of the three seeds of 400 people had read little of what could be asked for, and three "
+        "seeds of 800 people had been judged with fewer passes",
+        reported=True,
+        claims=("p-probe*", "q-probe*", "celebrities-*"),
+    ),
+    Disclosure(
         chosen="A need must hold by its whole interval and not by its estimate alone",
         after="the reported seeds had been judged by the estimate",
         reported=True,

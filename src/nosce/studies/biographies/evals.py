@@ -65,12 +65,9 @@ def biographies_evals(config: BiographiesConfig, arms: tuple[Arm, ...]) -> tuple
     return (
         *_answer_evals(config, arms),
         *_hiding_evals(config),
-        *_probe_evals(config),
-        *_minority_probe_evals(config),
-        *_few_people_probe_evals(config),
-        *_layer_probe_evals(config),
-        EvalSpec(NamePatching(name_extractor=NAME_EXTRACTOR), stage=FINETUNE_STAGE, arms=TWO_AUGMENTATIONS),
-        _capacity_eval(config),
+        *_bidirectional_evals(config),
+        *(_state_evals(config) if config.reads_states else ()),
+        *(_minority_probe_evals(config) if config.n_celebrities else ()),
         *_task_evals(config),
     )
 
@@ -82,7 +79,8 @@ def _answer_evals(config: BiographiesConfig, arms: tuple[Arm, ...]) -> Iterator[
     yield EvalSpec(RecallEval(), arms=knowledge_arms)
     yield EvalSpec(MajorityBaseline(), arms=(*knowledge_arms, *(HIDING_ARMS if config.hides_values else ())))
     yield EvalSpec(QAEval(), stage=FINETUNE_STAGE)
-    yield EvalSpec(QAEval(), arms=tuple(arm.name for arm in arms if arm.qa_mixture is not None))
+    if mixed_arms := tuple(arm.name for arm in arms if arm.qa_mixture is not None):
+        yield EvalSpec(QAEval(), arms=mixed_arms)
 
 
 def _hiding_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
@@ -96,16 +94,36 @@ def _hiding_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
     yield EvalSpec(recall, arms=(*HIDING_ARMS, SINGLE), question_source=copies)
 
 
+def _bidirectional_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
+    """Recall of single words by bidirectional models."""
+    if arms := tuple(map(bidirectional_arm_name, config.bidirectional_augmentations)):
+        yield EvalSpec(RecallEval(per_token=True, name=TOKEN_RECALL), arms=arms)
+
+
+def _state_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
+    """What probes and exchanged states of the name show, and what a weight holds."""
+    yield from _probe_evals(config)
+    yield from _few_people_probe_evals(config)
+    yield from _layer_probe_evals(config)
+    yield EvalSpec(NamePatching(name_extractor=NAME_EXTRACTOR), stage=FINETUNE_STAGE, arms=TWO_AUGMENTATIONS)
+    yield _capacity_eval(config)
+
+
 def _probe_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
-    """P-probing and Q-probing of the rows, and recall of single words by bidirectional models."""
+    """P-probing and Q-probing of the rows."""
     bidirectional_arms = tuple(map(bidirectional_arm_name, config.bidirectional_augmentations))
     p_probe = PositionProbe(config=config.p_probe_config, documents_per_entity=P_PROBE_DOCUMENTS)
     q_probe = NameProbe(config=config.q_probe_config, name_extractor=NAME_EXTRACTOR)
     yield EvalSpec(p_probe, arms=config.augmentations)
-    pairs = tuple((PERSON_ATTRIBUTES[a], PERSON_ATTRIBUTES[b]) for a, b in SENTENCE_PAIRS)
-    yield EvalSpec(replace(p_probe, name=COUPLES_P_PROBE, pairs=pairs), arms=config.coupled_augmentations)
+    if config.coupled_augmentations:
+        yield _couples_eval(config, p_probe)
     yield EvalSpec(q_probe, arms=(*config.augmentations, *bidirectional_arms))
-    yield EvalSpec(RecallEval(per_token=True, name=TOKEN_RECALL), arms=bidirectional_arms)
+
+
+def _couples_eval(config: BiographiesConfig, p_probe: PositionProbe) -> EvalSpec:
+    """P-probing behind the value of a neighbouring sentence, and behind another value."""
+    pairs = tuple((PERSON_ATTRIBUTES[a], PERSON_ATTRIBUTES[b]) for a, b in SENTENCE_PAIRS)
+    return EvalSpec(replace(p_probe, name=COUPLES_P_PROBE, pairs=pairs), arms=config.coupled_augmentations)
 
 
 def _minority_probe_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:

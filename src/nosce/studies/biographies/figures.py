@@ -95,41 +95,46 @@ def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: flo
 def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
     """All figures of the study."""
     augmentation_charts = augmentation_figures(config.augmentations, config.exposures_per_step)
-    doses = (
-        _question_dose_figure(config),
-        _dose_figure("wordings", "texts of each person, worded and shuffled anew", arms_by_wordings(config), "log"),
-        _dose_figure("shuffled", "share of five wordings in shuffled order", arms_by_shuffled_share(config), "linear"),
-    )
     return (
         _augmentations_figure(config),
         *augmentation_charts,
-        _mixed_training_figure(config),
-        *probe_figures(config),
+        *((_mixed_training_figure(config),) if SINGLE in config.mixed_augmentations else ()),
+        *(probe_figures(config) if config.reads_states else ()),
         *contrast_figures(config),
-        *doses,
-        _finetuning_figure(config),
-        _tasks_figure(config),
-        _capacity_figure(config),
+        *_dose_figures(config),
+        *((_finetuning_figure(config),) if config.finetuning_grid else ()),
+        *((_tasks_figure(config),) if config.tasks else ()),
+        *((_capacity_figure(config),) if config.reads_states else ()),
         *further_biographies_figures(config),
     )
 
 
+def _dose_figures(config: BiographiesConfig) -> Iterator[LineFigure]:
+    if config.question_doses:
+        yield _question_dose_figure(config)
+    if wordings := arms_by_wordings(config):
+        yield _dose_figure("wordings", "texts of each person, worded and shuffled anew", wordings, "log")
+    if shares := arms_by_shuffled_share(config):
+        yield _dose_figure("shuffled", "share of five wordings in shuffled order", shares, "linear")
+
+
 def biographies_scaling_curves(config: BiographiesConfig) -> tuple[ScalingCurveSpec, ...]:
     """Recall over training of each row, and extraction along the number of texts."""
-    return (
-        *recall_scaling_curves(
-            config.augmentations, augmentation_arm(config, SINGLE).training.checkpoint_steps, config.exposures_per_step
-        ),
-        ScalingCurveSpec(
-            id="extraction-by-wordings",
-            title="Extraction along the number of texts",
-            x_label="texts of each person",
-            points=tuple((float(dose), arm) for dose, arm in arms_by_wordings(config).items()),
-            sharp=replace(UNSEEN_QA, arm=None),
-            continuous=(replace(UNSEEN_QA, metric="nats", quantity="nats"),),
-            # A person's score is a mean over six attributes, of which no likelihood is the product.
-            log_likelihood=False,
-        ),
+    checkpoint_steps = augmentation_arm(config, SINGLE).training.checkpoint_steps
+    curves = recall_scaling_curves(config.augmentations, checkpoint_steps, config.exposures_per_step)
+    return (*curves, _wordings_scaling_curve(config)) if config.wording_counts else curves
+
+
+def _wordings_scaling_curve(config: BiographiesConfig) -> ScalingCurveSpec:
+    return ScalingCurveSpec(
+        id="extraction-by-wordings",
+        title="Extraction along the number of texts",
+        x_label="texts of each person",
+        points=tuple((float(dose), arm) for dose, arm in arms_by_wordings(config).items()),
+        sharp=replace(UNSEEN_QA, arm=None),
+        continuous=(replace(UNSEEN_QA, metric="nats", quantity="nats"),),
+        # A person's score is a mean over six attributes, of which no likelihood is the product.
+        log_likelihood=False,
     )
 
 

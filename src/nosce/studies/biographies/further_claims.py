@@ -65,7 +65,8 @@ PAPER_COUPLES = {  # partner seen - nothing seen, mean of three
 
 def further_biographies_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """The claims on the arms that the scale has."""
-    yield from _p_probe_claims(config)
+    if config.reads_states:
+        yield from _p_probe_claims(config)
     yield from map(_couple_claim, config.coupled_augmentations)
     yield from map(_celebrity_pair_claim, config.celebrity_pairs)
     yield from _general_text_claims(config)

@@ -35,19 +35,21 @@ CAPTION = "People of whom no question was ever trained. Intervals over people an
 
 def further_biographies_figures(config: BiographiesConfig) -> Iterator[BarFigure]:
     """The figures on the arms that the scale has."""
-    yield _figure(
-        "p-probe-rows",
-        "What can be read at the first place of a text, row by row?",
-        f"First tokens of the five later values, by P-probing right before the first value. {CAPTION}",
-        _row_cells(config),
-    )
-    yield _figure(
-        "couples",
-        "Is a value read behind its partner?",
-        "The second value of each pair of neighbouring sentences: before any value, and behind one value, its "
-        f"partner's or another one. {CAPTION}",
-        _couple_cells(config),
-    )
+    if config.reads_states:
+        yield _figure(
+            "p-probe-rows",
+            "What can be read at the first place of a text, row by row?",
+            f"First tokens of the five later values, by P-probing right before the first value. {CAPTION}",
+            _row_cells(config),
+        )
+    if config.coupled_augmentations:
+        yield _figure(
+            "couples",
+            "Is a value read behind its partner?",
+            "The second value of each pair of neighbouring sentences: before any value, and behind one value, its "
+            f"partner's or another one. {CAPTION}",
+            _couple_cells(config),
+        )
     if config.celebrity_pairs or config.replay:
         yield _figure(
             "minorities",

@@ -66,7 +66,10 @@ def probe_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
 
 def contrast_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
     """Celebrities beside people with one text, and networks that read both ways."""
-    return (_celebrities_figure(config), _bidirectional_figure(config), _bidirectional_memory_figure(config))
+    celebrities = (_celebrities_figure(config),) if config.n_celebrities else ()
+    if not config.bidirectional_augmentations:
+        return celebrities
+    return (*celebrities, _bidirectional_figure(config), _bidirectional_memory_figure(config))
 
 
 def _p_probe_figure() -> BarFigure:

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from nosce.analysis.claims import Claim
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.store.disclosure import Disclosure
 from nosce.studies.biographies.arms import FINETUNE_STAGE, augmentation_arm, biographies_arms
 from nosce.studies.biographies.claims import augmentation_claims, biographies_claims
 from nosce.studies.biographies.config import (
     SMALL_BIOGRAPHIES,
+    BiographiesConfig,
     biographies_config,
     core_config,
+    variants_config,
 )
 from nosce.studies.biographies.disclosures import BIOGRAPHIES_DISCLOSURES
 from nosce.studies.biographies.evals import biographies_evals
@@ -35,6 +40,9 @@ from nosce.study import EXPLORATORY_SEEDS, EvalSpec, Scale, Study
 BIOGRAPHIES_TITLE = "Memorised is not extractable"
 BIOGRAPHIES_QUESTION = "Can a model be asked for what it has memorised?"
 BIOGRAPHIES_HEADLINE = ("single-near-chance", "extraction-gap")
+VARIANTS_TITLE = "Other trainings of what is memorised"
+VARIANTS_QUESTION = "Does another training make memorised facts extractable?"
+VARIANTS_HEADLINE = ("mixed-extracts", "no-recipe-helps")
 BIOGRAPHIES_PAPER = "arXiv:2309.14316"
 
 
@@ -48,10 +56,25 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         return own_facts_study(scale, settings)
     if scale == "demo":
         return core_study(scale, settings=settings)
-    config = biographies_config(scale, settings)
-    arms = biographies_arms(config)
+    return _configured_study("biographies", biographies_config(scale, settings), scale)
+
+
+def variants(scale: Scale, settings: Sequence[str] = ()) -> Study:
+    """Other trainings of the same rows: questions mixed in, other fine-tunings, sizes, hidden values, masks, tasks.
+
+    At the scales gpu and paper the study `biographies` has them too.
+
+    Raises:
+        UsageError: The study has no such scale or field.
+    """
+    whole = _configured_study("biographies_variants", variants_config(scale, settings), scale)
+    return replace(whole, title=VARIANTS_TITLE, question=VARIANTS_QUESTION, headline=VARIANTS_HEADLINE)
+
+
+def _configured_study(name: str, config: BiographiesConfig, scale: Scale) -> Study:
+    arms, claims = biographies_arms(config), biographies_claims(config)
     whole = Study(
-        name="biographies",
+        name=name,
         title=BIOGRAPHIES_TITLE,
         question=BIOGRAPHIES_QUESTION,
         paper=BIOGRAPHIES_PAPER,
@@ -61,13 +84,17 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         seeds=config.seeds,
         exploratory_seeds=EXPLORATORY_SEEDS,
         evals=biographies_evals(config, arms),
-        claims=biographies_claims(config),
+        claims=claims,
         headline=BIOGRAPHIES_HEADLINE,
         figures=biographies_figures(config),
         scaling_curves=biographies_scaling_curves(config),
-        disclosures=BIOGRAPHIES_DISCLOSURES,
+        disclosures=tuple(filter(partial(_bears_on_any, claims), BIOGRAPHIES_DISCLOSURES)),
     )
     return whole.without_unread_evals() if scale == "laptop" else whole
+
+
+def _bears_on_any(claims: Sequence[Claim], disclosure: Disclosure) -> bool:
+    return not disclosure.claims or any(disclosure.bears_on(claim.id) for claim in claims)
 
 
 def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies", settings: Sequence[str] = ()) -> Study:
