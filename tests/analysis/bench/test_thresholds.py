@@ -43,11 +43,11 @@ def test_a_drift_has_an_interval_that_lies_round_it():
     assert all(0 <= one.low <= one.value <= one.high for one in found)
 
 
-@pytest.mark.parametrize(("conditions", "threshold"), [(6, 0.5), (6, 0.8), (5, 0.5)])
+@pytest.mark.parametrize(("conditions", "threshold"), [(6, 0.5), (5, 0.5)])
 def test_the_true_orders_of_many_seeds_lie_on_the_threshold_on_average(conditions, threshold):
     """Few conditions have few rank correlations, so seeds must confuse two neighbours as often as is needed."""
     levels, rng = np.linspace(0.1, 0.9, conditions), np.random.default_rng(1)
     means = (levels, _levels_on_threshold(levels, threshold))
-    shares = [beta_shares(rng, np.tile(one, (2_000, 1)), Noise().seed_spread) for one in means]
+    shares = [beta_shares(rng, np.tile(one, (600, 1)), Noise().seed_spread) for one in means]
     found = [scipy.stats.spearmanr(*pair).statistic for pair in zip(*shares, strict=True)]
     assert np.mean(found) == pytest.approx(threshold, abs=0.02)
