@@ -43,6 +43,7 @@ def test_a_drift_has_an_interval_that_lies_round_it():
     assert all(0 <= one.low <= one.value <= one.high for one in found)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("conditions", "threshold"), [(6, 0.5), (5, 0.5)])
 def test_the_true_orders_of_many_seeds_lie_on_the_threshold_on_average(conditions, threshold):
     """Few conditions have few rank correlations, so seeds must confuse two neighbours as often as is needed."""
