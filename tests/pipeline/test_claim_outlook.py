@@ -75,7 +75,7 @@ def test_halves_agree_or_turn(seen, fresh, outcome):
     (row,) = halves.rows.to_dicts()
     assert (row["outcome"], row["written"]) == (outcome, "before")
     assert row["exploratory_here"] != row["confirmatory_here"]
-    assert halves.sentence == f"Exploratory seeds 0-2 against confirmatory seeds 10-11, 1 claims: 1 {outcome}."
+    assert halves.sentence == f"Exploratory seeds 0-2 against confirmatory seeds 10-11, 1 claim: 1 {outcome}."
 
 
 def test_what_was_not_run_or_written_late_is_said():

@@ -186,7 +186,15 @@ class SeedHalves:
         exploratory_seeds: Collection[int],
         seeds: Collection[int],
     ) -> SeedHalves:
-        """The halves of two lists of verdicts on the same claims."""
+        """The halves of two lists of verdicts on the same claims.
+
+        Args:
+            exploratory: The verdicts by exploratory seeds.
+            confirmatory: The verdicts by all others.
+            ages: The age of each claim, by its id.
+            exploratory_seeds: Seeds that were read while claims were made, whether they were run here or not.
+            seeds: All seeds that were run.
+        """
         confirming = tuple(seed for seed in seeds if seed not in exploratory_seeds)
         rows = []
         for seen, fresh in zip(exploratory, confirmatory, strict=True):
@@ -212,7 +220,8 @@ class SeedHalves:
             "written",
         )
         table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
-        return cls(exploratory_seeds=tuple(exploratory_seeds), confirmatory_seeds=confirming, rows=table)
+        seen_seeds = tuple(seed for seed in seeds if seed in exploratory_seeds)
+        return cls(exploratory_seeds=seen_seeds, confirmatory_seeds=confirming, rows=table)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -225,7 +234,8 @@ class SeedHalves:
         """The counts in one sentence."""
         shown = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count) or "no claim"
         seen, fresh = name_seeds(self.exploratory_seeds), name_seeds(self.confirmatory_seeds)
-        return f"Exploratory {seen} against confirmatory {fresh}, {len(self.rows)} claims: {shown}."
+        count = len(self.rows)
+        return f"Exploratory {seen} against confirmatory {fresh}, {count} claim{'' if count == 1 else 's'}: {shown}."
 
     def to_json(self) -> dict[str, Json]:
         """The object `halves` of `nosce show --json`."""

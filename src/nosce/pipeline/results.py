@@ -329,11 +329,15 @@ class RunResults:
     def halves(self) -> SeedHalves | None:
         """The verdicts by exploratory seeds beside these; None where no exploratory seed was run, or no other."""
         spec = self.plan.steps[self.plan.estimates].description["spec"]
-        seeds = spec.get("exploratory_seeds") if isinstance(spec, dict) else None
-        if not self.exploratory or not isinstance(seeds, list):
+        seeds, sources = (
+            (spec.get(key) for key in ("exploratory_seeds", "sources")) if isinstance(spec, dict) else (0, 0)
+        )
+        if not self.exploratory or not isinstance(seeds, list) or not isinstance(sources, list):
             return None
-        seen = [*self.exploratory.values()]
-        return SeedHalves.of(seen, self.verdicts, self.ages, [int(str(seed)) for seed in seeds], self.plan.seeds)
+        run = {source.get("seed") for source in sources if isinstance(source, dict)}
+        exploratory = {int(str(seed)) for seed in seeds}
+        seeds_run = [seed for seed in self.plan.seeds if seed in run]
+        return SeedHalves.of([*self.exploratory.values()], self.verdicts, self.ages, exploratory, seeds_run)
 
     @cached_property
     def figures(self) -> tuple[FigureData, ...]:
