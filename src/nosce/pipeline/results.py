@@ -329,10 +329,10 @@ class RunResults:
     def halves(self) -> SeedHalves | None:
         """The verdicts by exploratory seeds beside these; None where no exploratory seed was run, or no other."""
         spec = self.plan.steps[self.plan.estimates].description["spec"]
-        seeds, sources = (
-            (spec.get(key) for key in ("exploratory_seeds", "sources")) if isinstance(spec, dict) else (0, 0)
-        )
-        if not self.exploratory or not isinstance(seeds, list) or not isinstance(sources, list):
+        if not self.exploratory or not isinstance(spec, dict):
+            return None
+        seeds, sources = spec.get("exploratory_seeds"), spec.get("sources")
+        if not isinstance(seeds, list) or not isinstance(sources, list):
             return None
         run = {source.get("seed") for source in sources if isinstance(source, dict)}
         exploratory = {int(str(seed)) for seed in seeds}
