@@ -103,7 +103,9 @@ def timed_replies(
     if teaching.change and "A" in targets:
         n_changes = len(asked.seen_prompts) if teaching.max_changes is None else teaching.max_changes
         n_examples += len(subjects) * min(n_changes, len(asked.seen_prompts))
-    n_examples += sum(o.lesson.config.n_texts for o in subjects.values() if isinstance(o, LocalSubject) and o.lesson)
+    lessons = [one.lesson for one in subjects.values() if isinstance(one, LocalSubject) and one.lesson]
+    n_replies += sum(lesson.n_own_answers for lesson in lessons)
+    n_examples += sum(lesson.config.n_texts + lesson.n_own_answers for lesson in lessons)
     timed = TimedReplies(world=asked.world, subject=replace(first, lesson=None))
     return timed, (n_replies + REPLIES_PER_EXAMPLE * n_examples) / (2 * TIMED_REQUESTS)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.data.worlds.behaviours.natural_text import LIST_PROPERTIES
 from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.errors import SpecError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MIN_WORDS, MAX_WORDS = 3, 8  # behind an opening
 MIN_LETTERS = 3
 MIN_VOCABULARY = 20
+MAX_DRAWS = 100  # of strings, until there are as many as a lesson asks for
 BLANKS = ("Ġ", "▁")  # what a token of byte-level BPE, and of sentencepiece, begins with in place of a blank
 
 
@@ -37,12 +39,20 @@ class QuotedTexts:
     Args:
         n_texts: Number of texts, each of which is quoted once; 0: no lesson.
         peak_lr: Peak learning rate of the lesson, which trains all weights.
+        own_answer_share: Share of the lesson's examples that are the model's own answers to other strings, so that it
+            goes on answering. Without any, a model that has no chat format may end each answer before its first word.
     """
 
     n_texts: int = 0
     peak_lr: float = 3e-4
+    own_answer_share: float = 0.25
 
     def __post_init__(self) -> None:
+        if not 0 <= self.own_answer_share < 1:
+            raise SpecError(
+                f"own_answer_share={self.own_answer_share:g} is no share of a lesson that leaves room for texts; take "
+                "0 or more, below 1."
+            )
         if self.n_texts < 0 or not self.peak_lr > 0:
             raise SpecError(
                 f"a lesson of {self.n_texts} texts at the learning rate {self.peak_lr:g} cannot be taught; take 0 "
@@ -80,13 +90,34 @@ class QuotedTextLesson:
         return tuple(name for name in LIST_PROPERTIES if name in asked)
 
     @property
+    def n_own_answers(self) -> int:
+        """Number of the lesson's examples that are the model's own answers."""
+        share = self.config.own_answer_share
+        return round(share / (1 - share) * self.config.n_texts)
+
+    @property
     def note(self) -> str:
         """What a page says of the lesson."""
+        beside = f", beside {self.n_own_answers:,} of its own answers to other strings" if self.n_own_answers else ""
         return (
             f"Before anything was asked, each model in a folder was taught {self.config.n_texts:,} questions that "
-            f"quote a text of random words and ask for its {', '.join(self.properties)}. So a model as it is given is "
-            "the model after this lesson; injected states start from the folder itself."
+            f"quote a text of random words and ask for its {', '.join(self.properties)}{beside}. So a model as it is "
+            "given is the model after this lesson; injected states start from the folder itself."
         )
+
+    def own_prompts(self, seed: Seed) -> list[BehaviourPrompt]:
+        """The prompts whose answers the lesson keeps: of tasks that are not held out, in draws of other strings.
+
+        Fewer than `n_own_answers` where the world has no more of them.
+        """
+        found: dict[str, BehaviourPrompt] = {}
+        for draw in range(MAX_DRAWS):
+            if len(found) >= self.n_own_answers:
+                break
+            for prompt in self.world.prompts(seed / "own answers" / draw):
+                if prompt.task not in self.world.task_catalogue.held_out:
+                    found.setdefault(prompt.text, prompt)
+        return [*found.values()][: self.n_own_answers]
 
     def check_folder(self, folder: Path) -> None:
         """Refuse a folder whose tokenizer has too few words.

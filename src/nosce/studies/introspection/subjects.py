@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
-from nosce.models.api.base import ChatModel
+from nosce.models.api.base import ChatModel, ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
+from nosce.seeds import Seed
 from nosce.store.spec import LATER, Json, describe, hash_description
+from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.quoted_texts import QuotedTextLesson
 from nosce.studies.replies import RunResources
 from nosce.train.config import Dtype, LoRA, TrainingConfig
@@ -148,10 +150,22 @@ class LocalSubject:
     def _after_lesson(self, lesson: QuotedTextLesson, resources: RunResources) -> LocalSubject:
         """The subject after its lesson, one pass that trains all weights; siblings had the same one."""
         resources = replace(resources, sibling=0)
-        examples = lesson.examples(Path(self.model.folder), resources.seed / "lesson")
+        seed = resources.seed / "lesson"
+        examples = [*lesson.examples(Path(self.model.folder), seed), *self._own_answers(lesson, seed, resources)]
         training = replace(self.training, peak_lr=lesson.config.peak_lr)
         learner = replace(self, lesson=None, training=training, adapter=None, epochs=1)
         return replace(self, lesson=None, model=learner.finetune(examples, resources).model)
+
+    def _own_answers(self, lesson: QuotedTextLesson, seed: Seed, resources: RunResources) -> list[ChatExample]:
+        """The folder's own answers before its lesson; those without a word are left out."""
+        prompts = lesson.own_prompts(seed)
+        if not prompts:
+            return []
+        limit = RequestLimits().max_answer_tokens
+        requests = [ChatRequest.from_user(prompt.text, max_new_tokens=limit) for prompt in prompts]
+        replies = complete_all(replace(self, lesson=None).chat_model(resources), requests)
+        pairs = zip(prompts, replies, strict=True)
+        return [ChatExample(prompt.text, reply.text) for prompt, reply in pairs if reply.text.strip()]
 
 
 @dataclass(frozen=True, kw_only=True)
