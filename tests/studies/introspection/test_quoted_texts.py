@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import SpecError
-from nosce.models.api.base import ChatRequest, complete_all
+from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.finetune import ChatExample
 from nosce.models.architecture import Pretrained
 from nosce.models.sources import parse_models
@@ -83,6 +83,8 @@ def test_a_lesson_is_about_what_is_tested_and_is_refused_where_there_is_nothing(
     for config in ({"n_texts": -1}, {"n_texts": 1, "peak_lr": 0.0}):
         with pytest.raises(SpecError, match="take 0 texts for no lesson"):
             QuotedTexts(**config)
+    with pytest.raises(SpecError, match="own_answer_share=1 is no share of a lesson"):
+        QuotedTexts(own_answer_share=1.0)
 
 
 def test_a_subject_is_asked_and_taught_after_its_lesson(tmp_path):
@@ -108,6 +110,35 @@ def test_a_subject_is_asked_and_taught_after_its_lesson(tmp_path):
     other = FinetunedSubject(base=subject, world=WORLD, dispositions="B")
     other.chat_model(resources)
     assert len(list((tmp_path / "step" / "taught").iterdir())) == 4
+
+
+def test_a_lesson_keeps_what_the_model_answered_before(tmp_path, monkeypatch):
+    """A quarter of its examples are the folder's own answers, to other strings of tasks that are not held out."""
+    folder = tiny_folder("llama", tmp_path / "llama", SAMPLES)
+    training = TrainingConfig(steps=1, batch_size=4, peak_lr=1e-2, weight_decay=0.0)
+    plain = LocalSubject(model=Pretrained.from_folder(folder), training=training, adapter=None)
+    resources, taught = RunResources(StepContext(folder=tmp_path / "step"), Seed(0)), []
+    own = lesson(60).own_prompts(resources.seed / "lesson")
+    assert len({prompt.text for prompt in own}) == len(own) == 20
+    assert {prompt.task for prompt in own} == {"colours", "towns", "articles"}
+
+    def reply(_model, requests):
+        assert [request.messages[-1][1] for request in requests] == [prompt.text for prompt in own]
+        texts = [" " if n == 3 else f"answer {n}" for n in range(len(requests))]
+        return [ChatResponse(text=text, finish_reason="stop") for text in texts]
+
+    def finetune_once(_folder, examples, *_):
+        taught.extend(examples)
+        raise InterruptedError
+
+    monkeypatch.setattr("nosce.studies.introspection.subjects.complete_all", reply)
+    monkeypatch.setattr("nosce.studies.introspection.finetune.finetune_local_model", finetune_once)
+    with pytest.raises(InterruptedError):
+        replace(plain, lesson=lesson(60)).chat_model(resources)
+    kept = [ChatExample(prompt.text, f"answer {n}") for n, prompt in enumerate(own) if n != 3]  # that one had no word
+    assert taught == [*lesson(60).examples(folder, resources.seed / "lesson"), *kept]
+    none = QuotedTextLesson(world=WORLD, config=QuotedTexts(n_texts=60, own_answer_share=0.0))
+    assert none.own_prompts(Seed(0)) == []
 
 
 def test_a_world_asks_for_some_properties_alone():
@@ -143,5 +174,10 @@ def test_the_command_teaches_the_lesson_and_says_so(tmp_path):
     (timed, factor), (_, less) = experiment.timing_subset(), none.experiments[0].experiment.timing_subset()
     assert isinstance(timed, TimedReplies)
     assert timed.subject.lesson is None
-    assert factor - less == pytest.approx(1.5 * 1_000 / 32)
+    own = experiment.subject.lesson.n_own_answers
+    assert own == 333
+    assert factor - less == pytest.approx((1.5 * (1_000 + own) + own) / 32)
+    assert any("beside 333 of its own answers to other strings" in note for note in taught.notes)
+    bare = study("smoke", parse_models(str(folder)), (*base, "n_texts=1000", "own_answer_share=0"))
+    assert not any("own answers to other" in note for note in bare.notes)
     assert Path(timed.subject.model.folder) == folder
