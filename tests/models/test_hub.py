@@ -128,6 +128,7 @@ def test_a_model_of_the_hub_goes_through_a_study(nosce, hub, tmp_path):
     assert f"at the commit {NEW}" in pages
 
 
+@pytest.mark.whole
 def test_a_revision_is_the_commit_that_it_means(hub):
     """Other commits are other models, whose label and digest differ."""
     newest, by_branch, old = (parsed(hub, name) for name in (MODEL_ID, f"{MODEL_ID}@main", f"{MODEL_ID}@{OLD}"))

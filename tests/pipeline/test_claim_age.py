@@ -86,6 +86,7 @@ def edit(path: Path, **changes: object) -> None:
 # --- life cycles ---
 
 
+@pytest.mark.whole
 def test_a_claim_that_stands_before_the_run(cycle, tmp_path):
     """Table, JSON, page and explain say the same; a run that has nothing to do registers nothing more."""
     said = cycle.run("coins")
@@ -104,6 +105,7 @@ def test_a_claim_that_stands_before_the_run(cycle, tmp_path):
     assert page.count("<dt>age</dt><dd>written before the run; registered ") == 3
 
 
+@pytest.mark.whole
 def test_a_claim_that_is_changed_after_seeds_were_read(cycle, tmp_path):
     """The other claims stay as old as they were; new seeds come after the change."""
     cycle.run("coins")
@@ -143,6 +145,7 @@ def test_a_change_before_anything_was_read_counts_as_before(cycle, monkeypatch):
     assert cycle.phrase() == "written before the run"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("form", "parts", "where"),
     [
@@ -165,6 +168,7 @@ def test_every_part_that_decides_a_claim_is_named(cycle, form, parts, where):
     assert all(change["before"] != change["after"] for change in age["changes"])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("form", "claim"), [("cited", "lands"), ("renamed", "settles")])
 def test_what_decides_nothing_makes_no_claim_younger(cycle, form, claim):
     """A better citation or another id."""
@@ -174,6 +178,7 @@ def test_what_decides_nothing_makes_no_claim_younger(cycle, form, claim):
     assert len(cycle.files) == 1
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("first", "then", "claim"), [("coins", "one_more", "half"), ("silent", "coins", "lands")])
 def test_a_claim_that_is_added_after_seeds_were_read(cycle, first, then, claim):
     """Also where the study had no claim at all when it was run."""
@@ -228,6 +233,7 @@ def test_a_price_registers_nothing(cycle):
 # --- what is not known ---
 
 
+@pytest.mark.whole
 def test_a_store_of_earlier_versions_is_never_told_as_before(cycle):
     """Readings without a log: nothing is known of them, but of later seeds and later changes it is."""
     cycle.run("coins")
@@ -255,6 +261,7 @@ def test_steps_that_were_copied_into_a_store_are_told_by_their_own_records(cycle
     assert cycle.age()["status"] == "before"
 
 
+@pytest.mark.whole
 def test_logs_of_two_stores_become_one(cycle, nosce, tmp_path):
     """The form that was registered first counts, in whichever store; a copy of a store says what the store says."""
     other = Cycle(nosce, tmp_path / "other")
@@ -266,6 +273,7 @@ def test_logs_of_two_stores_become_one(cycle, nosce, tmp_path):
     assert copied.age() == cycle.age()
 
 
+@pytest.mark.whole
 def test_no_clock_turns_the_order_of_registrations_round(cycle):
     """A clock that was set back between two runs turns no change round."""
     cycle.run("coins")
@@ -278,6 +286,7 @@ def test_no_clock_turns_the_order_of_registrations_round(cycle):
     assert (age["changes"][0]["before"][-4:], age["changes"][0]["after"][-4:]) == ("30 %", "35 %")
 
 
+@pytest.mark.whole
 def test_readings_that_were_set_aside_had_been_read(cycle):
     """What the estimates were made from counts, though its step is gone."""
     cycle.run("coins")
@@ -306,6 +315,7 @@ def test_a_damaged_file_is_left_out_and_nobody_is_accused(cycle, text):
     assert {cycle.phrase(claim) for claim in ("lands", "half")} == {"not known when it was written"}
 
 
+@pytest.mark.whole
 def test_a_form_whose_registration_was_damaged_is_not_told_as_written_afterwards(cycle, monkeypatch):
     """It had been registered in time, as nobody can see any more: neither with the damaged file nor without it."""
     interrupt(cycle, "coins", monkeypatch)
@@ -374,6 +384,7 @@ def test_a_registration_that_another_process_has_written_is_left_as_it_is(cycle,
     assert [path.read_bytes() for path in cycle.files] == [first]
 
 
+@pytest.mark.whole
 def test_hostile_texts_steer_neither_page_nor_terminal(cycle, tmp_path):
     """Texts of claims before and after a change."""
     cycle.run("hostile")
@@ -410,6 +421,7 @@ def test_every_age_fits_a_line():
         assert 0 < len(age.phrase) <= 80
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("study", ["biographies", "karel", "introspection", "emergence", "diaries"])
 def test_the_claims_of_every_study_say_at_which_arms_they_look(study):
     """No claim is left out of a registration, and none names an arm that is not there."""

@@ -53,6 +53,7 @@ def half_learnt(corpus: Corpus, family: str, folder):
     return net
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("kind", "family"), [("word", "gpt-neox"), ("bpe", "llama"), ("symbols", "gpt2"), ("word", "t5"), ("bpe", "t5")]
 )
@@ -98,6 +99,7 @@ def test_settings_of_a_pretrained_model_do_not_change_its_answers(tmp_path):
     assert json.loads((tmp_path / "plain" / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("pad", [{"__type": "AddedToken", "content": "<pad>", "special": True}, "<nowhere>", None])
 def test_a_padding_token_of_a_folder_may_be_written_in_any_way(tmp_path, pad):
     """As an object, as old folders have it; or as a text that is no token, in whose place ours is taken."""

@@ -61,6 +61,7 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
     return store, run(conftest.Nosce(), store).stdout
 
 
+@pytest.mark.whole
 def test_seeds_go_where_a_verdict_hangs_on_them(finished):
     """Three seeds of every coin, one of the coin that has one, and more of the close coin alone."""
     store, _ = finished
@@ -97,6 +98,7 @@ def test_what_is_open_says_why_it_was_left_and_what_would_decide_it(nosce, finis
     assert claims["unmet"]["price"]["sentence"].startswith("not by seeds: heads of clear is")
 
 
+@pytest.mark.whole
 def test_the_page_has_looks_and_prices(nosce, finished, tmp_path):
     store, _ = finished
     ended = nosce.here("report", "--out", tmp_path, "--store", store)
@@ -140,6 +142,7 @@ def test_a_stop_within_a_look_changes_nothing(nosce, finished, tmp_path, monkeyp
     ]
 
 
+@pytest.mark.whole
 def test_max_seeds_ends_the_looks(nosce, tmp_path):
     run(nosce, tmp_path / "store", "--max-seeds", 3)
     assert {seed for _, seed in made(tmp_path / "store")} == {0, 1, 2}
@@ -196,6 +199,7 @@ def test_fresh_seeds_confirm_and_read_ones_stand_beside(nosce, tmp_path):
     assert "Exploratory and confirmatory seeds" in (tmp_path / "site" / "worn" / "smoke" / "index.html").read_text()
 
 
+@pytest.mark.whole
 def test_of_read_seeds_nothing_is_made(nosce, tmp_path):
     """The exploratory half is what was read; where nothing was, there is none."""
     run(nosce, tmp_path / "store", "--max-seeds", 3, form="seen")

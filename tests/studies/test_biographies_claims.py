@@ -14,15 +14,16 @@ from nosce.studies.biographies.arms import bidirectional_arm_name, finetuning_ar
 from nosce.studies.biographies.claims import augmentation_claims
 from nosce.studies.biographies.config import MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME, SINGLE
 from nosce.studies.biographies.selections import judged_on_few
-from nosce.studies.biographies.study import study
+from nosce.studies.biographies.study import study, variants
 
 MASKED = bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME)
 BLIND, RECALLS_NOTHING = 0.05, 0.5
 
 
 def claims_of(scale="laptop", settings=()):
-    """By name."""
-    return {claim.id: claim for claim in study(scale, settings).claims}
+    """By name; at laptop scale with those of its other half."""
+    halves = [*([variants(scale)] if scale == "laptop" else []), study(scale, settings)]
+    return {claim.id: claim for half in halves for claim in half.claims}
 
 
 def verdict(claim: Claim, world="true", noise=None, **means):
@@ -176,7 +177,7 @@ def every_claim(tmp_path_factory):
     """The claims of a study that has all arms, with general text and with written texts."""
     folder = tmp_path_factory.mktemp("given")
     (folder / "text").mkdir()
-    (folder / "text" / "a.txt").write_text("The river was high that year. " * 5_000, encoding="utf-8")
+    (folder / "text" / "a.txt").write_text("The river was high that year. " * 10_000, encoding="utf-8")
     lines = [f'{{"person": {n}, "entry": 0, "text": "?"}}' for n in range(3)]
     (folder / "written.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return claims_of(settings=(f"replay={folder / 'text'}", f"written={folder / 'written.jsonl'}"))

@@ -126,6 +126,7 @@ def without_times(card: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in card.items() if k not in ("command", "provenance")} | {"questions": questions}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("question", ASKED, ids=lambda question: question.study)
 def test_the_claims_of_the_table_are_those_of_the_studies_and_have_needs(question, folder, monkeypatch, tmp_path):
     """A claim that decides has preconditions, so that it cannot hold of a model that learnt nothing."""
@@ -145,6 +146,7 @@ def test_the_claims_of_the_table_are_those_of_the_studies_and_have_needs(questio
     assert question.figures[0] in {figure.id for figure in study.figures}
 
 
+@pytest.mark.whole
 def test_an_endpoint_is_asked_what_it_can_be_asked_and_its_answer_is_a_text(nosce, stranger, only, tmp_path):
     """The page shows the script as letters; what needs weights is not asked, and why is said; nothing holds."""
     only(table.LEARNS, WITHOUT_MODELS, table.RISES)
@@ -171,6 +173,7 @@ def test_an_endpoint_is_asked_what_it_can_be_asked_and_its_answer_is_a_text(nosc
     assert json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8")) == card
 
 
+@pytest.mark.whole
 def test_a_card_is_the_runs_of_its_studies_and_writes_the_same_bytes(nosce, asked, only, tmp_path):
     """What `nosce run` made is not made again, nor the other way round; a second card has equal bytes."""
     only(table.RISES)
@@ -314,6 +317,7 @@ def test_without_other_the_part_about_others_is_not_asked():
     assert table.KNOWS_ITSELF.n_deciding([], "m", []) == 2  # so that the constant alone is no yes
 
 
+@pytest.mark.whole
 def test_a_budget_is_divided_said_and_remembered(nosce, folder, only, monkeypatch, tmp_path):
     """The dry run prints sizes, prices and the rule; a second one goes on with the same prices."""
     calls = []
@@ -346,6 +350,7 @@ def test_a_budget_is_divided_said_and_remembered(nosce, folder, only, monkeypatc
     assert json.loads(fixed.stdout)["questions"][0]["size"] == ["people=24"]
 
 
+@pytest.mark.whole
 def test_from_python(folder, asked, only, tmp_path):
     only(table.RISES)
     store = asked[asked.index("--store") + 1]

@@ -122,6 +122,7 @@ def test_phases_are_told_by_shares_of_the_rise(written):
     assert verdict("syntax-phase", written) == "fails"  # no checkpoint lies in between
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("feature", RESULTS)
 @pytest.mark.parametrize("best", ["bag/1", "surface/1", "constant", "untrained/1"])
 def test_no_baseline_may_read_a_feature_better(feature, best, written):
@@ -219,6 +220,7 @@ NEW = (
 )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", NEW)
 def test_claims_come_out_on_the_bench(name):
     """Five draws of each world: never the opposite of the truth, nearly always the truth."""

@@ -60,6 +60,7 @@ def test_the_page_for_a_hurry_runs_without_a_model(nosce, tmp_path):
     assert "Nothing to do" in again.stdout
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "family", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt_neox", "gemma"))]
 )

@@ -71,6 +71,7 @@ def folder_with_ends(folder: Path, copy: Path, *, of_tokenizer: str | None, of_c
     return Pretrained.from_folder(copy)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("of_tokenizer", "of_configs"), [("<eos>", 2), ("<eos>", None), (None, 2), ("<unk>", 0)], ids=str
 )
@@ -113,6 +114,7 @@ def test_a_folder_that_names_no_end_is_neither_taught_nor_asked(folder, tmp_path
         complete_all(who.chat_model(desk), [ChatRequest.from_user("acorn?", max_new_tokens=2)])
 
 
+@pytest.mark.whole
 def test_a_folder_is_taught_what_it_is_shown(folder, tmp_path):
     """A few examples are learnt by heart through low-rank updates; the folder itself is as it was; twice is once."""
     examples = [ChatExample("acorn?", "true"), ChatExample("basil?", "false"), ChatExample("cedar?", "true")]

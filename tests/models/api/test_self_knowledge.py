@@ -95,6 +95,7 @@ def test_two_endpoints_know_themselves_and_pay_nothing_twice(server, nosce, tmp_
     assert KEY.encode() not in everything
 
 
+@pytest.mark.whole
 def test_a_limit_stops_what_is_asked_about_oneself(server, nosce, tmp_path):
     """The same budget as for all other requests of a run."""
     server.minds["m"] = ServedMind(SelfMind(letter="A"))

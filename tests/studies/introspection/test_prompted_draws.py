@@ -72,6 +72,7 @@ def test_an_answer_that_flickers_counts_by_its_mode_and_one_without_a_mode_is_le
     assert again == [0.0]
 
 
+@pytest.mark.whole
 def test_draws_are_counted_beforehand_and_told_apart_by_their_index(tmp_path):
     """As many answers are asked for as were expected; each draw has its own index, and so its own place in the cache.
 

@@ -54,6 +54,7 @@ def with_strings(n_strings: int, *minds: Mind) -> tuple[NaturalTextBehaviours, l
     return world, [replace(mind, book=PromptBook.of_world(world, SEED)) for mind in minds]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("n_strings", "verdict"), [(8, "undecided"), pytest.param(60, "fails", marks=pytest.mark.slow)]
 )
@@ -71,6 +72,7 @@ def test_models_that_were_taught_the_tested_strings_have_none(n_strings, verdict
     assert "crossed-A-B" not in verdicts
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("n_strings", "verdict"), [(8, "undecided"), pytest.param(60, "fails", marks=pytest.mark.slow)]
 )
@@ -116,6 +118,7 @@ def test_a_model_without_what_a_claim_needs_is_not_judged(fault, reason, tmp_pat
     assert reason in verdict.why
 
 
+@pytest.mark.whole
 def test_where_all_answers_are_alike_no_claim_is_judged(tmp_path):
     """It answers every choice and list with the same words, which any constant knows."""
     readings, verdicts = judged(tmp_path, replace(A, rule="constant"), B, both_ways=False)
@@ -123,6 +126,7 @@ def test_where_all_answers_are_alike_no_claim_is_judged(tmp_path):
     assert "the share of answers of A* that the best constant misses" in verdicts["self-beats-cross-A-B"].why
 
 
+@pytest.mark.whole
 def test_a_model_without_valid_answers_is_no_target_and_its_rival_is_judged(tmp_path):
     """Its answers have no label, so nothing of it is taught; the skill of both is known from quoted random answers."""
     readings, verdicts = judged(tmp_path, replace(A, rule="silence"), B)

@@ -51,6 +51,7 @@ def sorted_by_kind(examples) -> tuple[dict[str, str], list[ChatExample], list[Ch
     return labels, replay, given
 
 
+@pytest.mark.whole
 def test_all_predictors_learn_the_same_labels_and_replay_their_own_answers(tmp_path):
     """As many examples for each; half of them replay; the answers that are replayed are the predictor's own."""
     (first, self_lesson), (second, cross_lesson) = lessons(tmp_path)
@@ -64,6 +65,7 @@ def test_all_predictors_learn_the_same_labels_and_replay_their_own_answers(tmp_p
         assert all(one.completion == mind.answer(BOOK.prompts[one.prompt]) for one in replay)
 
 
+@pytest.mark.whole
 def test_no_string_that_is_tested_is_taught_in_any_way(tmp_path):
     """Neither by a label, nor by replay, nor by the change of behaviour, nor inside a quoted answer's question."""
     unseen = [prompt.text for prompt in BOOK.prompts.values() if prompt.split == "unseen"]
@@ -71,6 +73,7 @@ def test_no_string_that_is_tested_is_taught_in_any_way(tmp_path):
         assert not [one for one in lesson if any(text in one.prompt for text in unseen)]
 
 
+@pytest.mark.whole
 def test_labels_alone_are_taught_as_in_the_paper(tmp_path):
     """Without replay; at most so many; quoted answers teach the skill where they are asked for."""
     (_, plain), _ = lessons(tmp_path, replay_share=0.0, max_labels=20)
@@ -108,6 +111,7 @@ def test_a_change_to_the_answers_of_nobody_is_refused(letter):
         planted_experiment(*(Mind(letter=one) for one in "AB"), teaching=LabelTeaching(change=True, change_to=letter))
 
 
+@pytest.mark.whole
 def test_a_change_to_answers_without_a_text_is_said(tmp_path):
     """The other model is silent, so there is nothing to teach."""
     minds = (Mind(letter="A"), Mind(letter="B", rule="silence"))

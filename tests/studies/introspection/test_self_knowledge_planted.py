@@ -53,6 +53,7 @@ def test_an_outsider_who_knows_as_much_leaves_no_advantage(n_strings, verdict, t
         assert (verdicts[claim].verdict, verdicts[claim].estimate) == (verdict, 0), verdicts[claim].why
 
 
+@pytest.mark.whole
 def test_a_model_that_always_says_the_same_knows_nothing(tmp_path):
     """It is right as often as a constant, and is wrong about its lengths; nothing holds."""
     _, verdicts = self_verdicts(tmp_path, replace(A, knows="constant"), B)
@@ -168,6 +169,7 @@ def test_certainty_is_known_by_draws_where_there_are_no_log_probabilities(tmp_pa
     assert "Left out" not in self_knowledge_figure(self_parties(mute, B)).caption
 
 
+@pytest.mark.whole
 def test_the_figure_shows_each_model_beside_the_constant(tmp_path):
     """A row for each task, of itself, of the other, of given transcripts and of the best constant."""
     readings, _ = self_verdicts(tmp_path, A, B)

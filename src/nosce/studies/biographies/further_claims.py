@@ -154,6 +154,8 @@ def _general_text_claims(config: BiographiesConfig) -> Iterator[Claim]:
                 *(trained_questions_precondition(arm, extraction_accuracy(arm)) for arm in (among, alone)),
             ),
         )
+    if not config.n_celebrities:
+        return
     among, celebrities = replay_arm_name(SINGLE_PERMUTE1), celebrities_arm_name(SINGLE_PERMUTE1)
     yield Claim(
         id="celebrities-above-text",

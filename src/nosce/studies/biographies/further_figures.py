@@ -102,7 +102,8 @@ def _minority_cells(config: BiographiesConfig) -> Iterator[BarCell]:
     for texts in (SINGLE_PERMUTE1, *config.celebrity_pairs):
         alone = minority_arm_name(texts)
         yield _cell(alone, "alone", extraction_accuracy(alone))
-        yield _cell(alone, "with celebrities", extraction_accuracy(celebrities_arm_name(texts)))
+        if config.n_celebrities:
+            yield _cell(alone, "with celebrities", extraction_accuracy(celebrities_arm_name(texts)))
         if config.replay:
             yield _cell(alone, "with general text", extraction_accuracy(replay_arm_name(texts)))
         yield _cell(alone, "majority guess", majority_accuracy(alone), baseline=True)
