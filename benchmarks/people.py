@@ -23,11 +23,7 @@ from nosce.studies.biographies.arms import (
     FINETUNE_STAGE,
     augmentation_arm,
 )
-from nosce.studies.biographies.config import (
-    MULTI5_PERMUTE,
-    SMALL_BIOGRAPHIES,
-    BiographiesBaseConfig,
-)
+from nosce.studies.biographies.config import MULTI5_PERMUTE, SMALL_BIOGRAPHIES, BiographiesBaseConfig
 from nosce.studies.biographies.evals import (
     P_PROBE_DOCUMENTS,
 )

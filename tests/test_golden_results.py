@@ -39,7 +39,7 @@ from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.seeds import Seed
 from nosce.store.spec import canonical_json
 from nosce.studies.biographies.arms import augmentation_arm
-from nosce.studies.biographies.config import biographies_config
+from nosce.studies.biographies.scales import biographies_config
 from nosce.train.config import TrainingConfig
 
 DATA = Path(__file__).parent / "fixtures"

@@ -30,15 +30,11 @@ from nosce.studies.biographies.config import (
     MINORITY_TEXTS,
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
-    PAPER_DOSE_AUGMENTATIONS,
-    PAPER_QUESTION_SHARES,
     SINGLE,
     SINGLE_PERMUTE1,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
     QuestionDose,
-    biographies_config,
-    variants_config,
 )
 from nosce.studies.biographies.evals import (
     CONTROL_P_PROBE,
@@ -46,6 +42,12 @@ from nosce.studies.biographies.evals import (
     HIDDEN_RECALL,
     MINORITY_P_PROBE,
     q_probe_name,
+)
+from nosce.studies.biographies.scales import (
+    PAPER_DOSE_AUGMENTATIONS,
+    PAPER_QUESTION_SHARES,
+    biographies_config,
+    variants_config,
 )
 from nosce.studies.biographies.selections import SECOND_ATTRIBUTES
 from nosce.studies.biographies.study import study

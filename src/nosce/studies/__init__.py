@@ -41,10 +41,10 @@ MODEL_CONFIGS = {
 
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.
 CONFIGS = {
-    "biographies": "nosce.studies.biographies.config:BIOGRAPHIES_CONFIGS",
-    "biographies_adamw": "nosce.studies.biographies.config:CORE_CONFIGS",
-    "biographies_packed": "nosce.studies.biographies.config:CORE_CONFIGS",
-    "biographies_variants": "nosce.studies.biographies.config:VARIANTS_CONFIGS",
+    "biographies": "nosce.studies.biographies.scales:BIOGRAPHIES_CONFIGS",
+    "biographies_adamw": "nosce.studies.biographies.scales:CORE_CONFIGS",
+    "biographies_packed": "nosce.studies.biographies.scales:CORE_CONFIGS",
+    "biographies_variants": "nosce.studies.biographies.scales:VARIANTS_CONFIGS",
     "diaries": "nosce.studies.diaries.config:DIARIES_CONFIGS",
     "emergence": "nosce.studies.emergence.config:EMERGENCE_CONFIGS",
     "introspection": "nosce.studies.introspection.config:INTROSPECTION_CONFIGS",

@@ -23,12 +23,14 @@ class RunResources:
         seed: For samples and teaching.
         budget: What the run may cost.
         sibling: Number of the seed with which models are taught; siblings were taught the same with other seeds.
+        world_seed: The seed of the prompts that are asked, whose strings a lesson must not teach; None: not needed.
     """
 
     context: StepContext
     seed: Seed
     budget: Budget = field(default_factory=Budget)
     sibling: int = 0
+    world_seed: Seed | None = None
 
     @classmethod
     def of_run(cls, context: StepContext, seed: Seed) -> RunResources:

@@ -17,8 +17,8 @@ from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.seeds import Seed
 from nosce.studies.biographies import write_prose
 from nosce.studies.biographies.arms import WRITTEN_ARM
-from nosce.studies.biographies.config import biographies_config
 from nosce.studies.biographies.rewriting import Profile, RewritingConfig, rewrite_profiles
+from nosce.studies.biographies.scales import biographies_config
 from nosce.studies.biographies.study import study
 
 SEED = Seed(23)

@@ -93,7 +93,8 @@ def test_a_subject_is_asked_and_taught_after_its_lesson(tmp_path):
     training = TrainingConfig(steps=1, batch_size=4, peak_lr=1e-2, weight_decay=0.0)
     plain = LocalSubject(model=Pretrained.from_folder(folder), training=training, adapter=None)
     assert "lesson" not in str(describe(plain))
-    subject, resources = replace(plain, lesson=lesson(12)), RunResources(StepContext(folder=tmp_path / "step"), Seed(0))
+    resources = RunResources(StepContext(folder=tmp_path / "step"), Seed(0), world_seed=Seed(0) / "world")
+    subject = replace(plain, lesson=lesson(12))
     asked = [ChatRequest.from_user("acorn?", max_new_tokens=8)]
     replies = complete_all(subject.chat_model(resources), asked)
     made = list((tmp_path / "step" / "taught").iterdir())
@@ -117,8 +118,10 @@ def test_a_lesson_keeps_what_the_model_answered_before(tmp_path, monkeypatch):
     folder = tiny_folder("llama", tmp_path / "llama", SAMPLES)
     training = TrainingConfig(steps=1, batch_size=4, peak_lr=1e-2, weight_decay=0.0)
     plain = LocalSubject(model=Pretrained.from_folder(folder), training=training, adapter=None)
-    resources, taught = RunResources(StepContext(folder=tmp_path / "step"), Seed(0)), []
-    own = lesson(60).own_prompts(resources.seed / "lesson")
+    world_seed, taught = Seed(0) / "world", []
+    resources = RunResources(StepContext(folder=tmp_path / "step"), Seed(0), world_seed=world_seed)
+    own = lesson(60).own_prompts(world_seed)
+    assert not {prompt.text for prompt in own} & {prompt.text for prompt in WORLD.prompts(world_seed)}
     assert len({prompt.text for prompt in own}) == len(own) == 20
     assert {prompt.task for prompt in own} == {"colours", "towns", "articles"}
 
@@ -138,7 +141,7 @@ def test_a_lesson_keeps_what_the_model_answered_before(tmp_path, monkeypatch):
     kept = [ChatExample(prompt.text, f"answer {n}") for n, prompt in enumerate(own) if n != 3]  # that one had no word
     assert taught == [*lesson(60).examples(folder, resources.seed / "lesson"), *kept]
     none = QuotedTextLesson(world=WORLD, config=QuotedTexts(n_texts=60, own_answer_share=0.0))
-    assert none.own_prompts(Seed(0)) == []
+    assert none.own_prompts(world_seed) == []
 
 
 def test_a_world_asks_for_some_properties_alone():

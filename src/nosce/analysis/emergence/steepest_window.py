@@ -2,8 +2,9 @@
 
 The share is a largest value. Noise makes the steepest of many windows steeper, and resampling adds the noise once more,
 so percentiles of resamplings lie too high: of a straight line, whose steepest quarter makes 25 %, they held the truth
-in none of 100 draws. This range turns tests around. A share s stays in it unless some window makes surely more than s,
-or every window makes surely less; "surely more" is judged for all windows at once, by the largest of their deviations.
+in no simulated study (benchmarks/steepest_window.py). This range turns tests around. A share s stays in it unless some
+window makes surely more than s, or every window makes surely less; "surely more" is judged for all windows at once, by
+the largest of their deviations.
 
 Letters: D draws, J sizes, W windows.
 """
@@ -12,11 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nosce.analysis.calibration import Z_TWO_SIDED_95
 from nosce.analysis.emergence.jumps import JUMP_WINDOW, WINDOW_GRID_POINTS, interpolated, rise_shape
 from nosce.analysis.stats.arrays import FloatArray
 
 TAIL = 0.025  # on either side
-Z_TAIL = 1.959964  # standard errors that a normal value exceeds in this tail
 SHARE_GRID_POINTS = 301  # shares tried, from that of a straight line up to all of the rise
 MIN_SCATTER = 1e-9  # below it a window's gain is taken as known
 
@@ -33,12 +34,12 @@ def steepest_window_range(
         window: Share of the range of log size.
 
     Returns:
-        The lower and the upper end; the share that `rise_shape` finds in the curve lies between them. `(window, 1)`
-        where the curve does not rise.
+        The lower and the upper end; the share that `rise_shape` finds in the curve lies between them. `(0, 1)` where
+        the last size is no better than the first: nothing is known of the share then.
     """
     share = float(rise_shape(curve, log_sizes, window).window_share[0])
     if curve[-1] <= curve[0]:
-        return min(share, window), 1.0
+        return 0.0, 1.0
     gains, rise = _gains(curve[None], log_sizes, window)
     drawn_gains, drawn_rise = _gains(drawn, log_sizes, window)
     gain_errors, rise_errors = drawn_gains - drawn_gains.mean(0), drawn_rise - drawn_rise.mean()
@@ -61,7 +62,7 @@ def steepest_window_range(
     any_window = float(np.quantile((errors / scatter).max(1), 1 - TAIL))
     shares = np.linspace(window, 1.0, SHARE_GRID_POINTS)
     largest = excess(shares).max(1)
-    not_too_small, not_too_large = shares[largest <= any_window], shares[largest >= -Z_TAIL]
+    not_too_small, not_too_large = shares[largest <= any_window], shares[largest >= -Z_TWO_SIDED_95]
     low = float(not_too_small[0]) if len(not_too_small) else 1.0
     high = float(not_too_large[-1]) if len(not_too_large) else window
     return min(low, share), max(high, share)

@@ -29,11 +29,7 @@ from nosce.studies.biographies.arms import (
     prose_arm_name,
     task_arm_name,
 )
-from nosce.studies.biographies.config import (
-    MULTI5_PERMUTE,
-    SINGLE,
-    BiographiesConfig,
-)
+from nosce.studies.biographies.config import MULTI5_PERMUTE, SINGLE, BiographiesConfig
 from nosce.studies.biographies.figure_parts import (
     INTERVAL_CAPTION,
     PEOPLE_BY_SPLIT,

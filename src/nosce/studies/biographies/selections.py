@@ -13,10 +13,7 @@ from nosce.studies.biographies.arms import (
     FINETUNE_STAGE,
     TASK_STAGE,
 )
-from nosce.studies.biographies.config import (
-    MULTI5_PERMUTE,
-    BiographiesConfig,
-)
+from nosce.studies.biographies.config import MULTI5_PERMUTE, BiographiesConfig
 from nosce.studies.biographies.evals import (
     CONTROL_P_PROBE,
     COUPLES_P_PROBE,

@@ -17,13 +17,7 @@ from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.store.disclosure import Disclosure
 from nosce.studies.biographies.arms import FINETUNE_STAGE, augmentation_arm, biographies_arms
 from nosce.studies.biographies.claims import augmentation_claims, biographies_claims
-from nosce.studies.biographies.config import (
-    SMALL_BIOGRAPHIES,
-    BiographiesConfig,
-    biographies_config,
-    core_config,
-    variants_config,
-)
+from nosce.studies.biographies.config import SMALL_BIOGRAPHIES, BiographiesConfig
 from nosce.studies.biographies.disclosures import BIOGRAPHIES_DISCLOSURES
 from nosce.studies.biographies.evals import biographies_evals
 from nosce.studies.biographies.figures import (
@@ -33,6 +27,7 @@ from nosce.studies.biographies.figures import (
     recall_scaling_curves,
 )
 from nosce.studies.biographies.own_facts import names_facts, own_facts_study
+from nosce.studies.biographies.scales import biographies_config, core_config, variants_config
 from nosce.studies.biographies.selections import CORE_ATTRIBUTES, extraction_accuracy, recall_precondition
 from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, short_pretraining
 from nosce.study import EXPLORATORY_SEEDS, EvalSpec, Scale, Study

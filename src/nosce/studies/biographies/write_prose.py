@@ -28,8 +28,8 @@ from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.seeds import Seed
-from nosce.studies.biographies.config import biographies_config
 from nosce.studies.biographies.rewriting import Profile, RewritingConfig, RewritingStats, rewrite_profiles
+from nosce.studies.biographies.scales import biographies_config
 
 SEED = Seed(0) / "world"  # the facts of a study's seed 0
 

@@ -13,7 +13,7 @@ and targets is its figure 15.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import polars as pl
@@ -134,7 +134,7 @@ class PromptedIntrospection(Experiment):
             SpecError: A string is in two splits.
         """
         assert isinstance(context, StepContext)  # the pipeline has no other
-        resources = RunResources.of_run(context, seed / "asked")
+        resources = replace(RunResources.of_run(context, seed / "asked"), world_seed=seed / "world")
         prompts = self.world.prompts(seed / "world")
         check_disjoint_strings(prompts)
         progress = ReplyProgress(resources, 0)

@@ -7,6 +7,7 @@ it from many words only: from the answers of the built-in tasks, which have few,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 MIN_WORDS, MAX_WORDS = 3, 8  # behind an opening
 MIN_LETTERS = 3
 MIN_VOCABULARY = 20
-MAX_DRAWS = 100  # of strings, until there are as many as a lesson asks for
 BLANKS = ("Ġ", "▁")  # what a token of byte-level BPE, and of sentencepiece, begins with in place of a blank
 
 
@@ -91,9 +91,8 @@ class QuotedTextLesson:
 
     @property
     def n_own_answers(self) -> int:
-        """Number of the lesson's examples that are the model's own answers."""
-        share = self.config.own_answer_share
-        return round(share / (1 - share) * self.config.n_texts)
+        """Number of own answers that the lesson keeps, if each has a word."""
+        return len(self.own_prompts(Seed(0)))
 
     @property
     def note(self) -> str:
@@ -105,19 +104,20 @@ class QuotedTextLesson:
             "given is the model after this lesson; injected states start from the folder itself."
         )
 
-    def own_prompts(self, seed: Seed) -> list[BehaviourPrompt]:
-        """The prompts whose answers the lesson keeps: of tasks that are not held out, in draws of other strings.
+    def own_prompts(self, world_seed: Seed) -> Sequence[BehaviourPrompt]:
+        """The prompts whose answers the lesson keeps: of tasks that are not held out, with no string that is asked.
 
-        Fewer than `n_own_answers` where the world has no more of them.
+        Fewer than the share asks for where the world has no more of them.
+
+        Args:
+            world_seed: The seed of the prompts that are asked.
         """
-        found: dict[str, BehaviourPrompt] = {}
-        for draw in range(MAX_DRAWS):
-            if len(found) >= self.n_own_answers:
-                break
-            for prompt in self.world.prompts(seed / "own answers" / draw):
-                if prompt.task not in self.world.task_catalogue.held_out:
-                    found.setdefault(prompt.text, prompt)
-        return [*found.values()][: self.n_own_answers]
+        share = self.config.own_answer_share
+        wanted = round(share / (1 - share) * self.config.n_texts)
+        tasks = {prompt.task for prompt in self.world.spare_prompts(world_seed, 1)}
+        if not tasks or not wanted:
+            return []
+        return self.world.spare_prompts(world_seed, math.ceil(wanted / len(tasks)))[:wanted]
 
     def check_folder(self, folder: Path) -> None:
         """Refuse a folder whose tokenizer has too few words.

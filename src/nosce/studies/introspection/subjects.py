@@ -19,7 +19,6 @@ from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
-from nosce.seeds import Seed
 from nosce.store.spec import LATER, Json, describe, hash_description
 from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.quoted_texts import QuotedTextLesson
@@ -150,15 +149,16 @@ class LocalSubject:
     def _after_lesson(self, lesson: QuotedTextLesson, resources: RunResources) -> LocalSubject:
         """The subject after its lesson, one pass that trains all weights; siblings had the same one."""
         resources = replace(resources, sibling=0)
-        seed = resources.seed / "lesson"
-        examples = [*lesson.examples(Path(self.model.folder), seed), *self._own_answers(lesson, seed, resources)]
+        examples = lesson.examples(Path(self.model.folder), resources.seed / "lesson")
+        examples += self._own_answers(lesson, resources)
         training = replace(self.training, peak_lr=lesson.config.peak_lr)
         learner = replace(self, lesson=None, training=training, adapter=None, epochs=1)
         return replace(self, lesson=None, model=learner.finetune(examples, resources).model)
 
-    def _own_answers(self, lesson: QuotedTextLesson, seed: Seed, resources: RunResources) -> list[ChatExample]:
+    def _own_answers(self, lesson: QuotedTextLesson, resources: RunResources) -> list[ChatExample]:
         """The folder's own answers before its lesson; those without a word are left out."""
-        prompts = lesson.own_prompts(seed)
+        assert resources.world_seed is not None  # else the lesson might teach strings that are asked
+        prompts = lesson.own_prompts(resources.world_seed)
         if not prompts:
             return []
         limit = RequestLimits().max_answer_tokens
