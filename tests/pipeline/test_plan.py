@@ -205,23 +205,20 @@ def test_a_read_out_of_a_stage_that_an_arm_lacks_is_left_out():
     assert sources == {("one", "pretrain"), ("one", "finetune"), ("bare", "pretrain")}
 
 
-def test_the_paper_scale_is_planned_in_a_moment_and_without_torch():
-    """100,000 people and 8 trainings are unrolled in under two seconds, and torch is not even imported."""
+def test_the_paper_scale_is_planned_without_torch():
+    """The steps of 100,000 people are unrolled, and torch is not even imported."""
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from nosce.pipeline.plan import build_plan\n"
         "from nosce.pipeline.study_loading import load_study\n"
-        "start = time.process_time()\n"
         "plan = build_plan(load_study('biographies', 'paper'))\n"
         "assert len(plan.all_steps) > 20, len(plan.all_steps)\n"
         "heavy = {'torch', 'transformers', 'peft'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.process_time() - start)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
 
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 2
 
 
 @dataclass(frozen=True)
