@@ -179,6 +179,7 @@ def test_arms_of_other_worlds_are_switched_by_a_field():
     arms = {arm.name: arm for arm in LAPTOP.arms}
     original, boards = arms["original"].world, arms["8 x 8 boards"].world
     assert (boards.board_shape, boards.n_examples, boards.n_heldout_examples) == ((6, 6), 5, 5)
+    assert arms["8 x 8 boards"].n_seeds == 1
     assert (boards.lengths, boards.asked_lengths) == (original.lengths, original.asked_lengths)
     assert arms["loops and branches"].world == replace(original, control_flow=True)
     assert arms["8 x 8 boards"].training.steps == boards.records // arms["8 x 8 boards"].training.batch_size

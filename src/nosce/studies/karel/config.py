@@ -51,6 +51,7 @@ class KarelConfig:
         loops_arm: Train an arm whose programs have loops and branches, for as many steps.
         boards_arm: Train an arm on the paper's boards (8 x 8 with their border) and number of pairs (5).
         boards_records: Documents of that arm, each shown once.
+        boards_seeds: Training seeds of that arm. None: all.
         adapter: The low-rank update that is trained of a pretrained model. None: all weights are trained.
         records_share: Share of the texts of training that are records; the others are general text.
     """
@@ -71,6 +72,7 @@ class KarelConfig:
     loops_arm: bool = False
     boards_arm: bool = False
     boards_records: int = 192_000
+    boards_seeds: int | None = None
     adapter: LoRA | None = None
     records_share: float = 1.0
 
@@ -158,7 +160,8 @@ def _smoke_config() -> KarelConfig:
 def _laptop_config() -> KarelConfig:
     """Boards of 3 x 3, programs of 2 to 6 operations: all claims on two cores.
 
-    192,000 records of the paper's boards are what two cores carry in an hour, three seeds together.
+    192,000 records of the paper's boards take a core two and a half hours, as long as all else of a seed, so that arm has
+    one seed.
     """
     return KarelConfig(
         seeds=(0, 1, 2),
@@ -169,6 +172,7 @@ def _laptop_config() -> KarelConfig:
         probe_width=64,
         loops_arm=True,
         boards_arm=True,
+        boards_seeds=1,
     )
 
 

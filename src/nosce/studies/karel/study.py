@@ -104,7 +104,8 @@ def _arms(config: KarelConfig, replayed: Callable[[Karel], World] | None) -> Ite
     if config.loops_arm:
         yield _other_world_arm(original_arm, LOOPS_ARM, config.loops_world)
     if config.boards_arm:
-        yield _other_world_arm(original_arm, BOARDS_ARM, config.boards_world)
+        boards_arm = _other_world_arm(original_arm, BOARDS_ARM, config.boards_world)
+        yield replace(boards_arm, n_seeds=config.boards_seeds)
 
 
 def _other_world_arm(original_arm: Arm, name: str, world: Karel) -> Arm:
