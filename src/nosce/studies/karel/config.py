@@ -160,8 +160,8 @@ def _smoke_config() -> KarelConfig:
 def _laptop_config() -> KarelConfig:
     """Boards of 3 x 3, programs of 2 to 6 operations: all claims on two cores.
 
-    192,000 records of the paper's boards take a core two and a half hours, as long as all else of a seed, so that arm has
-    one seed.
+    192,000 records of the paper's boards take a core two and a half hours, as long as all else of a seed, so that arm
+    has one seed.
     """
     return KarelConfig(
         seeds=(0, 1, 2),
