@@ -77,7 +77,7 @@ def test_a_training_has_speed_and_loss_and_nothing_else_has():
     context.training_progress(2_000, 4_000, 12_345.0, 1.125)
     told = lines(a_step("training", "a, seed 0, pretrain"), *seen)
     assert told[1] == (
-        "[0/3] training: a, seed 0, pretrain: 2,000 of 4,000 steps, 12,345 tokens/s, loss 1.125, 40 s left"
+        "[0/3] training: a, seed 0, pretrain: 2,000 of 4,000 steps, 12,345 loss tokens/s, loss 1.125, 40 s left"
     )
     assert told[2] == "[1/3] training: a, seed 0, pretrain (40 s)"
     others = [

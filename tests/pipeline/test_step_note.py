@@ -17,7 +17,7 @@ def test_a_note_says_what_the_report_says():
         done=1_200, total=3_000, unit="steps", cached=3, tokens_per_second=5_100.4, loss=1.2344, spent=0.5
     )
     note = parse_note(note_text(progress))
-    assert note.words == "1,200 of 3,000 steps, 40 %; 3 from the cache; loss 1.234; 5,100 tokens/s; 0.5000 spent"
+    assert note.words == "1,200 of 3,000 steps, 40 %; 3 from the cache; loss 1.234; 5,100 loss tokens/s; 0.5000 spent"
     assert vars(note) == {name: getattr(progress, name) for name in StepProgress.__dataclass_fields__}
 
 

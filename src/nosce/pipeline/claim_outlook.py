@@ -16,7 +16,7 @@ from nosce.analysis.render.tables import estimate_text
 from nosce.pipeline.claim_age import ClaimAge, name_seeds
 from nosce.pipeline.claim_log import ClaimVersion, planned_versions
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.records import Verdict, from_table, read_table
+from nosce.records import Decision, Verdict, from_table, read_table
 from nosce.store.spec import Json
 
 RecordT = TypeVar("RecordT")
@@ -106,22 +106,27 @@ def claim_outlooks(
 
 def seconds_per_seed(plan: PlanRecord, version: ClaimVersion, seconds: Mapping[str, float]) -> float | None:
     """Seconds of the steps behind a claim's readings, a seed; None where a step's time is not known."""
+    by_seed = steps_behind(plan, version)
+    behind = {name for steps in by_seed.values() for name in steps}
+    if not behind or any(name not in seconds for name in behind):
+        return None
+    return sum(seconds[name] for name in behind) / len(by_seed)
+
+
+def steps_behind(plan: PlanRecord, version: ClaimVersion) -> dict[int, set[str]]:
+    """The steps behind a claim's readings, with all that these were made from, by training seed."""
     estimates = plan.steps[plan.estimates].description
     spec, inputs = estimates.get("spec"), estimates.get("inputs")
     sources = spec.get("sources") if isinstance(spec, dict) else None
     evaluations = {*_evaluations_in(version.description)}
-    steps, seeds = [], set()
+    found: dict[int, set[str]] = {}
     for source in sources if isinstance(sources, list) else []:
         if isinstance(source, dict) and isinstance(inputs, dict):
             step = str(inputs.get(str(source.get("input"))))
             is_read = version.arms is None or source.get("arm") in version.arms
             if is_read and _evaluation_name(plan, step) in (None, *evaluations):
-                steps.append(step)
-                seeds.add(str(source.get("seed")))
-    behind = _behind(plan, steps)
-    if not behind or any(name not in seconds for name in behind):
-        return None
-    return sum(seconds[name] for name in behind) / len(seeds)
+                found.setdefault(int(str(source.get("seed"))), set()).add(step)
+    return {seed: _behind(plan, steps) for seed, steps in found.items()}
 
 
 def _evaluations_in(part: Json) -> Iterator[str]:
@@ -206,7 +211,7 @@ class SeedHalves:
                         "exploratory_here": estimate_text(seen),
                         "confirmatory": fresh.verdict,
                         "confirmatory_here": estimate_text(fresh),
-                        "outcome": _outcome(seen, fresh),
+                        "outcome": halves_outcome(seen.verdict, fresh.verdict, is_read=seen.estimate is not None),
                         "written": _written(ages.get(fresh.id), confirming),
                     }
                 )
@@ -247,14 +252,21 @@ class SeedHalves:
         }
 
 
-def _outcome(seen: Verdict, fresh: Verdict) -> str:
-    if seen.estimate is None:
+def halves_outcome(seen: Decision, fresh: Decision, *, is_read: bool) -> str:
+    """What became of a verdict, one of `HALVES`.
+
+    Args:
+        seen: The verdict by exploratory seeds.
+        fresh: The verdict by the others.
+        is_read: Whether the exploratory seeds have readings for the claim.
+    """
+    if not is_read:
         return "not run"
-    if seen.verdict == fresh.verdict:
+    if seen == fresh:
         return "agree"
-    if seen.verdict == "undecided":
+    if seen == "undecided":
         return "newly decided"
-    return "no longer decided" if fresh.verdict == "undecided" else "turned"
+    return "no longer decided" if fresh == "undecided" else "turned"
 
 
 def _written(age: ClaimAge | None, confirmatory_seeds: Collection[int]) -> str:

@@ -18,7 +18,7 @@ class StepProgress:
         total: Number of items in all; None: not known.
         unit: Name of the items in the plural, e.g. "replies".
         cached: Number of items that were found in a cache, and not made now.
-        tokens_per_second: Speed of a training; None where nothing is trained.
+        tokens_per_second: Tokens that a loss counts, a second of a training; None where nothing is trained.
         loss: Mean loss of a training since the last report, in nats a token; None where nothing is trained.
         spent: Cost of requests to endpoints so far, in the currency of their prices; None where nothing is paid.
     """

@@ -168,7 +168,7 @@ def _items(report: StepProgress) -> str:
 def _status_parts(report: StepProgress) -> list[str]:
     parts = [_items(report)]
     if report.tokens_per_second:
-        parts.append(f"{report.tokens_per_second:,.0f} tokens/s")
+        parts.append(f"{report.tokens_per_second:,.0f} loss tokens/s")
     if report.loss is not None and math.isfinite(report.loss):
         parts.append(f"loss {report.loss:.3f}")
     if report.spent is not None:

@@ -33,7 +33,7 @@ class StepNote:
         total: Number of items in all; None: not known.
         unit: Name of the items in the plural, e.g. "replies".
         cached: Number of items that were found in a cache.
-        tokens_per_second: Speed of a training.
+        tokens_per_second: Tokens that a loss counts, a second of a training; prompts without a loss are none.
         loss: Mean loss of a training since the last report, in nats a token.
         spent: Cost of requests to endpoints so far.
     """
@@ -48,14 +48,14 @@ class StepNote:
 
     @property
     def words(self) -> str:
-        """The progress for people, e.g. "1,200 of 3,000 steps, 40 %; loss 1.234; 5,100 tokens/s"."""
+        """The progress for people, e.g. "1,200 of 3,000 steps, 40 %; loss 1.234; 5,100 loss tokens/s"."""
         words = f"{self.done:,} {self.unit}"
         if self.total:
             words = f"{self.done:,} of {self.total:,} {self.unit}, {100 * self.done / self.total:.0f} %"
         parts = [words]
         parts += [f"{self.cached:,} from the cache"] if self.cached else []
         parts += [f"loss {self.loss:.3f}"] if self.loss is not None else []
-        parts += [f"{self.tokens_per_second:,.0f} tokens/s"] if self.tokens_per_second is not None else []
+        parts += [f"{self.tokens_per_second:,.0f} loss tokens/s"] if self.tokens_per_second is not None else []
         parts += [f"{self.spent:.4f} spent"] if self.spent is not None else []
         return printable("; ".join(parts))
 
