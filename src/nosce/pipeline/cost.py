@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -68,19 +68,30 @@ class TimingListener(Protocol):
 
 
 def estimate_costs(
-    pending: Sequence[Step], listener: TimingListener | None = None, budget_seconds: float = math.inf
+    pending: Sequence[Step],
+    listener: TimingListener | None = None,
+    budget_seconds: float = math.inf,
+    finished: Mapping[str, float] | None = None,
 ) -> list[StepCost]:
     """The cost of every training, evaluation, experiment and table of answers to do.
 
     Each kind of step is timed once, and all timings together take no longer than the budget. FLOPs are 6 × parameters
     × tokens (attention left out); disk counts the kept checkpoints.
+
+    Args:
+        pending: The steps to do.
+        listener: Is told what is timed.
+        budget_seconds: Seconds that all timings together may take.
+        finished: Seconds of steps by name that need no timing, since a finished step did the same work.
     """
     timed = [step for step in pending if step.kind in TIMED_KINDS]
     if listener is not None:
         listener.on_timing("the libraries", 0, 0)
-    load_libraries([trained_model(step) for step in timed if step.kind == "training"])  # no part of the budget
-    estimator = _CostEstimator(TimeBudget(budget_seconds), listener)
-    estimator.time_kinds(timed)
+    finished = finished or {}
+    untimed = [step for step in timed if step.name not in finished]
+    load_libraries([trained_model(step) for step in untimed if step.kind == "training"])  # no part of the budget
+    estimator = _CostEstimator(TimeBudget(budget_seconds), listener, finished)
+    estimator.time_kinds(untimed)
     return [estimator.cost(step) for step in timed]
 
 
@@ -118,6 +129,7 @@ class _CostEstimator:
 
     budget: TimeBudget = field(default_factory=lambda: TimeBudget(math.inf))
     listener: TimingListener | None = None
+    finished: Mapping[str, float] = field(default_factory=dict)  # seconds of steps that need no timing
     samples: dict[str, WorldSample] = field(default_factory=dict)
     tokenizers: dict[tuple[str, ...], dict[str, bytes]] = field(default_factory=dict)
     texts: dict[WorldSample, TimingTexts] = field(default_factory=dict)
@@ -190,10 +202,12 @@ class _CostEstimator:
 
     def cost(self, step: Step) -> StepCost:
         """The cost of a step, by the time of its kind."""
+        if step.kind != "training" and step.name in self.finished:
+            return StepCost(step, self.finished[step.name])
         key = self._key(step)
         match step.kind:
             case "training":
-                return StepCost(step, None) if key is None else self._training_cost(step, key)
+                return StepCost(step, self.finished.get(step.name)) if key is None else self._training_cost(step, key)
             case "experiment":
                 return StepCost(step, self.experiment_times.get(key or ""))
             case _:
@@ -209,7 +223,7 @@ class _CostEstimator:
         timed = self.training_times.get(key)
         return StepCost(
             step,
-            None if timed is None else timed[0] * config.steps,
+            self.finished.get(step.name, None if timed is None else timed[0] * config.steps),
             tokens,
             6 * n_parameters * tokens,
             4.0 * n_parameters * len(config.checkpoint_steps),

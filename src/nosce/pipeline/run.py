@@ -16,6 +16,7 @@ from nosce.pipeline.claim_age import age_sentences
 from nosce.pipeline.claim_log import register_claims
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
+from nosce.pipeline.finished_times import finished_note, finished_seconds
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
@@ -267,8 +268,12 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
         folder_sentences = check_model_folders(pending)
         PlanRecord.of(request, plan).save(store, latest=False)
-        costs = cost.estimate_costs(pending, progress, timing_seconds(plan.study.scale, len(plan.all_steps)))
-    priced = PricedPlan(plan, pending, costs, n_workers, _device_note(plan.study.scale))
+        finished = finished_seconds(pending, store, plan.study.name, plan.study.scale)
+        budget = timing_seconds(plan.study.scale, len(plan.all_steps))
+        costs = cost.estimate_costs(pending, progress, budget, finished)
+    n_by_finished = sum(one.step.name in finished for one in costs)
+    notes = [finished_note(n_by_finished), _device_note(plan.study.scale)]
+    priced = PricedPlan(plan, pending, costs, n_workers, " ".join(filter(None, notes)))
     if json_:
         sys.stdout.write(json_text(priced.to_json()) + "\n")
     else:
