@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.step import Step
+from nosce.store.files import JsonObject
 from nosce.store.provenance import cpu_model
 from nosce.store.spec import Json, hash_description
 from nosce.store.store import Store
@@ -52,7 +52,7 @@ def finished_seconds(pending: Sequence[Step], store: Store, study: str, scale: s
     return {name: max(taken) for name, taken in found.items() if taken}
 
 
-def _provenance(store: Store, name: str) -> Mapping[str, Any]:
+def _provenance(store: Store, name: str) -> JsonObject:
     """What a step wrote down about itself; of a damaged one nothing."""
     try:
         return store.step_record(name).provenance
