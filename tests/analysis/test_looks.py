@@ -64,7 +64,8 @@ def test_the_first_look_that_decides_is_the_verdict():
     assert [(look.look, look.seeds) for look in looks] == [(1, 3)]
     assert looks[0].level == look_level(3)
     assert "98.2 %" in verdict.criterion
-    assert "look 1 of 4, 3 seeds, by an interval of 98.2 %" in verdict.why
+    assert looks[0].phrase == "decided at look 1 of 4, 3 seeds, by an interval of 98.2 %"
+    assert verdict.why == CLAIM.judge(readings.filter(pl.col("seed") < 3), "person").why, "the reason alone"
     assert verdict.estimate == pytest.approx(3.0)
 
 
@@ -101,7 +102,7 @@ def test_a_fixed_number_of_seeds_is_judged_once_at_95_percent():
         [CLAIM], table(1.5, 1.4, 1.7), "person", design(3, fixed_by="its arm coin has 1 seed")
     )
     assert (verdict.verdict, look.look, look.level) == ("holds", None, 0.95)
-    assert "judged once: its arm coin has 1 seed" in verdict.why
+    assert "judged once: its arm coin has 1 seed" in look.phrase
     assert list(open_claims([replace(look, verdict="undecided")])) == []
 
 

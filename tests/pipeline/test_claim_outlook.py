@@ -8,7 +8,7 @@ from tests.fixtures import look_studies
 from nosce.analysis.looks import ClaimLook
 from nosce.analysis.price import ClaimPrice
 from nosce.pipeline.claim_age import ClaimAge
-from nosce.pipeline.claim_outlook import ClaimOutlook, SeedHalves, claim_outlooks
+from nosce.pipeline.claim_outlook import ClaimOutlook, SeedHalves, claim_outlooks, undecided_sentences
 from nosce.pipeline.plan import StudyRequest, build_plan
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Verdict
@@ -51,6 +51,28 @@ def test_what_stands_below_a_verdict():
     assert ClaimOutlook(look=look).table_note == "5 seeds, 99.1 %"
     assert ClaimOutlook(look=replace(look, look=None)).table_note == ""
     assert ClaimOutlook().details == []
+
+
+def test_one_reason_is_said_once():
+    """Claims that lack one need stand in one sentence, which says the need once; others have their own and a price."""
+    need = "accuracy is 18.3% [6.5%, 42.1%] and the whole interval must lie above 50%"
+    unmet = replace(VERDICT, verdict="undecided", estimate=None, why=f"not judged, since {need}")
+    verdicts = [replace(unmet, id="b"), VERDICT, replace(unmet, id="close", why="the interval is wide"), unmet]
+    look = ClaimLook(claim="a", look=1, seeds=3, level=0.982, estimate=1, low=0, high=2, verdict="undecided")
+    stopped = ClaimOutlook(
+        look=replace(look, note=f"more seeds would not decide it: {need}"),
+        price=replace(PRICE, needed=None, sentence=f"not by seeds: {need}"),
+    )
+    outlooks = {"a": stopped, "b": stopped, "close": ClaimOutlook(look=look, price=PRICE, core_minutes=0.3)}
+    assert undecided_sentences(verdicts, outlooks) == [
+        f"2 claims are undecided: not judged, since {need}. More seeds would not decide it. These are b, a.",
+        f"close is undecided: the interval is wide. To decide it: {PRICE.sentence}, some 0.3 core-minutes here.",
+    ]
+    unlooked = ClaimOutlook(price=stopped.price)
+    assert undecided_sentences([unmet], {"a": unlooked}) == [
+        f"a is undecided: not judged, since {need}. To decide it: not by seeds."
+    ]
+    assert undecided_sentences([unmet], {}) == [f"a is undecided: not judged, since {need}."]
 
 
 @pytest.mark.parametrize(

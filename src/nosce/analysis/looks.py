@@ -173,7 +173,7 @@ def _look(claim: Claim, readings: pl.DataFrame, unit: str, n_seeds: int, end: Cl
         verdict=verdict.verdict,
         note=end.fixed_by or (end.stopped if n_seeds == end.n_seeds and verdict.verdict == "undecided" else ""),
     )
-    return replace(verdict, why=f"{verdict.why}; {look.phrase}"), look
+    return verdict, look
 
 
 def _of_seeds(verdict: Verdict, n_seeds: int) -> Verdict:

@@ -19,6 +19,7 @@ from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Decision, Verdict, from_table, read_table
 from nosce.store.spec import Json
 
+NOT_BY_SEEDS = "not by seeds"  # how the price of a claim begins that no number of seeds decides
 RecordT = TypeVar("RecordT")
 HALVES = {  # what became of a verdict between the halves, in the order of the table
     "agree": "both halves say the same",
@@ -75,6 +76,40 @@ class ClaimOutlook:
             look = {name: value for name, value in asdict(self.look).items() if name != "claim"}
             look = {"look": {**look, "phrase": self.look.phrase}}
         return {"price": price, **look}
+
+
+def undecided_sentences(verdicts: Sequence[Verdict], outlooks: Mapping[str, ClaimOutlook]) -> list[str]:
+    """Why claims are undecided and what would decide them; claims with one reason in one sentence, e.g. one need.
+
+    Args:
+        verdicts: The verdicts of a run.
+        outlooks: What is known of claims beside, by id.
+    """
+    groups: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.verdict == "undecided":
+            reason = _open_reason(verdict, outlooks.get(verdict.id, ClaimOutlook()))
+            groups.setdefault(reason, []).append(verdict.id)
+    return [
+        f"{named[0]} is undecided: {reason}"
+        if len(named) == 1
+        else f"{len(named)} claims are undecided: {reason} These are {', '.join(named)}."
+        for reason, named in groups.items()
+    ]
+
+
+def _open_reason(verdict: Verdict, outlook: ClaimOutlook) -> str:
+    """Why a claim is undecided, why it was not looked at again, and its price; what one says is said once."""
+    said = verdict.why.rstrip(".")
+    sentences = [said]
+    for lead, words in (("", outlook.look.note if outlook.look else ""), ("To decide it: ", outlook.price_sentence)):
+        text = words.rstrip(".")
+        answer, _, because = text.partition(": ")
+        if because and because in said:  # a need that seeds do not meet, which is the reason already
+            text = answer
+        if text and not (lead and text == NOT_BY_SEEDS and len(sentences) > 1):
+            sentences.append(f"{lead}{text}" if lead else f"{text[0].upper()}{text[1:]}")
+    return ". ".join(sentences) + "."
 
 
 def _rounded(minutes: float) -> str:

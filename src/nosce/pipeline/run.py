@@ -14,6 +14,7 @@ from nosce.analysis.render.tables import claims_table, preconditions_text, seed_
 from nosce.errors import Interrupted, UsageError
 from nosce.pipeline.claim_age import age_sentences
 from nosce.pipeline.claim_log import register_claims
+from nosce.pipeline.claim_outlook import undecided_sentences
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.finished_times import finished_note, finished_seconds
@@ -217,12 +218,8 @@ def print_claims(results: RunResults, console: Console) -> None:
         console.print(literal(preconditions), soft_wrap=True, highlight=False)
     if tally := tally_text(verdicts):
         console.print(literal(tally), soft_wrap=True, highlight=False)
-    for verdict in verdicts:
-        if verdict.verdict == "undecided":
-            price = results.outlooks[verdict.id].price_sentence if verdict.id in results.outlooks else ""
-            why = verdict.why.rstrip(".")
-            reason = f"{why}. To decide it: {price}" if price else f"{why}."
-            console.print(literal(f"{verdict.id} is undecided: {reason}"), soft_wrap=True, highlight=False)
+    for sentence in undecided_sentences(verdicts, results.outlooks):
+        console.print(literal(sentence), soft_wrap=True, highlight=False)
     sentences = [*seed_group_sentences(verdicts), *(one.sentence for one in plan.disclosures)]
     for sentence in [*sentences, *([results.halves.sentence] if results.halves else [])]:
         console.print(literal(sentence), soft_wrap=True, highlight=False)
