@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nosce.analysis.stats.intervals import bca_interval, clustered_mean, nested_interval, wilson
+from nosce.analysis.stats.intervals import bca_interval, clustered_mean, nested_interval, plural, wilson
 from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
@@ -289,3 +289,15 @@ def test_bca_claims_no_certainty_where_all_are_alike():
     assert (found.value, found.low, found.high) == (3.0, None, None)
     with pytest.raises(DataError):
         bca_interval([1.0], ["one"], seed=Seed(0))
+
+
+@pytest.mark.parametrize(
+    ("unit", "many"),
+    [
+        *(("person", "people"), ("toss", "tosses"), ("box", "boxes"), ("city", "cities")),
+        ("day", "days"),
+        ("item", "items"),
+    ],
+)
+def test_a_users_unit_has_its_plural(unit, many):
+    assert plural(unit) == many

@@ -364,6 +364,8 @@ def plural(unit: str) -> str:
     """The plural of a unit's name, for sentences."""
     if unit == "person":
         return "people"
+    if unit.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{unit}es"
     return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
 
 

@@ -6,33 +6,28 @@ from collections.abc import Iterator
 from typing import Literal
 
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.jackknife import ConditionRankCorrelation, Slope
-from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
-from nosce.analysis.selection import Selection
+from nosce.analysis.jackknife import Slope
+from nosce.analysis.measures import Difference, MinOf
 from nosce.studies.biographies.arms import (
-    bidirectional_arm_name,
     finetuning_arm_name,
     mixed_arm_name,
-    task_arm_name,
 )
+from nosce.studies.biographies.claim_parts import compared_arms, difference_claim
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
-    MULTI5_PERMUTE_FULLNAME,
     SINGLE,
     SINGLE_PERMUTE1,
-    SIX_AUGMENTATIONS,
     WITH_CELEBRITIES,
     BiographiesConfig,
 )
 from nosce.studies.biographies.further_claims import further_biographies_claims
+from nosce.studies.biographies.probe_claims import read_claims
 from nosce.studies.biographies.selections import (
     CORE_ATTRIBUTES,
-    bidirectional_preconditions,
     control_p_probe_accuracy,
     control_precondition,
     control_q_probe_accuracy,
     extraction_accuracy,
-    extraction_gap,
     finetuning_precondition,
     first_token_accuracy,
     majority_accuracy,
@@ -40,21 +35,17 @@ from nosce.studies.biographies.selections import (
     minority_p_probe_accuracy,
     minority_q_probe_accuracy,
     mixed_extraction_accuracy,
-    p_probe_accuracy,
-    p_probe_majority_accuracy,
-    p_probe_precondition,
-    q_probe_accuracy,
     recall_precondition,
-    task_accuracy,
     trained_questions_precondition,
 )
+from nosce.studies.biographies.variant_claims import bidirectional_claims, task_claims
 
 
 def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
     """What the wording of the texts decides (arXiv:2309.14316, section 4), in the rows that are trained."""
     extracts = (_extracts_somewhere(MULTI5_PERMUTE, "fine-tuning"),) if MULTI5_PERMUTE in augmentations else ()
     candidates = (
-        _difference_claim(
+        difference_claim(
             id="extraction-gap",
             text="Five shuffled wordings make knowledge extractable that one wording does not",
             source="Figure 3, mean of six: 96.6 - 9.7",
@@ -63,7 +54,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
             paper_value=0.869,
             memorised_by=(SINGLE, MULTI5_PERMUTE),
         ),
-        _difference_claim(
+        difference_claim(
             id="single-near-chance",
             text="After one wording, answers about unseen people are at most a little better than a guess",
             source="Figure 3: 9.7 against a majority guess of 2.7",
@@ -118,7 +109,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
             0.656,
             "70.0 - 4.4",
         ),
-        _difference_claim(
+        difference_claim(
             id="gap-on-four",
             text="The gap is 40 points or more on birth city, university, major and company",
             source="Figure 3, mean of four: 95.8 - 3.4",
@@ -131,7 +122,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
     )
     return (
         *(memorization_claim(row) for row in augmentations),
-        *(claim for claim in candidates if _arms_of(claim) <= set(augmentations)),
+        *(claim for claim in candidates if compared_arms(claim) <= set(augmentations)),
     )
 
 
@@ -141,10 +132,10 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *augmentation_claims(config.augmentations),
         *(_mixed_claims() if SINGLE in config.mixed_augmentations else ()),
         *((_every_finetuning_claim(config),) if config.finetuning_grid else ()),
-        *(_read_claims(config) if config.reads_states else ()),
+        *(read_claims(config) if config.reads_states else ()),
         *(_celebrity_claims(config) if config.n_celebrities else ()),
-        *(_bidirectional_claims(config) if config.bidirectional_augmentations else ()),
-        *_task_claims(config),
+        *(bidirectional_claims(config) if config.bidirectional_augmentations else ()),
+        *task_claims(config),
         *further_biographies_claims(config),
     )
 
@@ -161,7 +152,7 @@ def _gap_claim(
     direction: Literal["above", "below"] = "above",
     needs: tuple[Precondition, ...] = (),
 ) -> Claim:
-    return _difference_claim(
+    return difference_claim(
         id=id,
         text=text,
         source=f"Figure 3: {source}",
@@ -180,38 +171,6 @@ def _trained(arm: str) -> Precondition:
     return trained_questions_precondition(arm, extraction_accuracy(arm))
 
 
-def _difference_claim(
-    *,
-    id: str,
-    text: str,
-    source: str,
-    a: Selection,
-    b: Selection,
-    paper_value: float,
-    memorised_by: tuple[str, ...],
-    threshold: float = 0.15,
-    direction: Literal["above", "below"] = "above",
-    needs: tuple[Precondition, ...] = (),
-) -> Claim:
-    """A claim on the difference of two accuracies, judged where these arms have memorised the biographies."""
-    return Claim(
-        id=id,
-        text=text,
-        source=source,
-        measure=Difference(a=a, b=b),
-        threshold=threshold,
-        direction=direction,
-        paper_value=paper_value,
-        preconditions=(*map(recall_precondition, memorised_by), *needs),
-    )
-
-
-def _arms_of(claim: Claim) -> set[str]:
-    measure = claim.measure
-    assert isinstance(measure, Difference)
-    return {str(select.arm) for select in (measure.a, measure.b)}
-
-
 def _mixed_claims() -> Iterator[Claim]:
     """Questions among the biographies from the first step."""
     arm = mixed_arm_name(SINGLE)
@@ -219,7 +178,7 @@ def _mixed_claims() -> Iterator[Claim]:
     unseen_questions = first_token_accuracy(arm, "questions", "unseen")
     seen_biographies = first_token_accuracy(arm, "recall", "seen")
     unseen_biographies = first_token_accuracy(arm, "recall", "unseen")
-    yield _difference_claim(
+    yield difference_claim(
         id="mixed-extracts",
         text="Questions among the biographies make one wording extractable where fine-tuning does not",
         source="Figure 3, single: 86.6 mixed - 9.7 fine-tuned",
@@ -275,75 +234,6 @@ def _extracts_somewhere(arm: str, finetuning: str) -> Precondition:
     return finetuning_precondition(arm, f"what {finetuning} extracts from {MULTI5_PERMUTE} beyond a guess")
 
 
-def _read_claims(config: BiographiesConfig) -> Iterator[Claim]:
-    """What the model's states hold, and whether an answer uses it."""
-    yield from probe_claims(config.augmentations)
-    yield _probe_order_claim(config)
-    donor_answers = Selection(evaluation="renamed", metric="whole/follows/residual.1", arm=MULTI5_PERMUTE)
-    yield Claim(
-        id="name-carries-answer",
-        text="With another person's name patched in behind the first layer, the answer is mostly that person's",
-        source="design of this study: patching shows whether an answer uses what the name's states hold",
-        measure=Mean(selection=donor_answers),
-        threshold=0.5,
-        preconditions=(recall_precondition(MULTI5_PERMUTE),),
-    )
-
-
-def probe_claims(augmentations: tuple[str, ...]) -> Iterator[Claim]:
-    """Where probes can read the values (section 5), in the rows that are trained."""
-    yield from (claim for claim in _probe_difference_claims() if _arms_of(claim) <= set(augmentations))
-
-
-def _probe_difference_claims() -> Iterator[Claim]:
-    yield _difference_claim(
-        id="p-probe-single",
-        text="After one wording, the first place of a text holds at most a little of the five later values",
-        source="Figure 5, single, first place: 13.1 against a majority of 12.0",
-        a=p_probe_accuracy(SINGLE),
-        b=p_probe_majority_accuracy(SINGLE),
-        threshold=0.10,
-        direction="below",
-        paper_value=0.011,
-        memorised_by=(SINGLE,),
-        needs=(p_probe_precondition(SINGLE),),
-    )
-    yield _difference_claim(
-        id="p-probe-moves",
-        text="After five shuffled wordings, the five later values can be read from the name on",
-        source="Figure 5, first place: 99.9 - 13.1",
-        a=p_probe_accuracy(MULTI5_PERMUTE),
-        b=p_probe_accuracy(SINGLE),
-        paper_value=0.868,
-        memorised_by=(SINGLE, MULTI5_PERMUTE),
-    )
-    yield _difference_claim(
-        id="q-probe-gap",
-        text="From the name alone more can be read after five shuffled wordings than after one",
-        source="Figure 7, first tokens: 99.9 - 19.9",
-        a=q_probe_accuracy(MULTI5_PERMUTE),
-        b=q_probe_accuracy(SINGLE),
-        paper_value=0.80,
-        memorised_by=(SINGLE, MULTI5_PERMUTE),
-    )
-
-
-def _probe_order_claim(config: BiographiesConfig) -> Claim:
-    """Whether what probes read predicts what can be extracted."""
-    ranked_rows = tuple(row for row in SIX_AUGMENTATIONS if row in config.augmentations)
-    return Claim(
-        id="q-probe-order",
-        text="What probes read from the name ranks the rows as extraction does",
-        source="Figures 3 and 7: the six rows here stand in one order there",
-        measure=ConditionRankCorrelation(
-            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in ranked_rows)
-        ),
-        threshold=0.5,
-        paper_value=1.0,
-        preconditions=tuple(map(recall_precondition, ranked_rows)),
-    )
-
-
 def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """Many wordings of celebrities help people who have one wording."""
     yield Claim(
@@ -382,85 +272,5 @@ def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
             recall_precondition(WITH_CELEBRITIES, "unseen"),
             recall_precondition(SINGLE_PERMUTE1),
             control_precondition(config, "P-probing", control_p_probe_accuracy()),
-        ),
-    )
-
-
-def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
-    """A bidirectional model ties the words of a value to each other and not to the name."""
-    arm = bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME)
-    multi_word_attributes = ("birth_city", "university", "company", "company_city")
-    yield Claim(
-        id="masked-falls-short",
-        text="A bidirectional model falls far behind on values of several words, even with full names in each sentence",
-        source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0 (the best causal row)",
-        measure=Contrast(
-            terms=(
-                (1.0, extraction_accuracy(arm, multi_word_attributes)),
-                (-1.0, extraction_accuracy(MULTI5_PERMUTE, multi_word_attributes)),
-            )
-        ),
-        threshold=-0.30,
-        direction="below",
-        paper_value=-0.80,
-        preconditions=(*bidirectional_preconditions(arm), recall_precondition(MULTI5_PERMUTE)),
-    )
-    yield Claim(
-        id="masked-tells-dates",
-        text="A bidirectional model answers birth dates, three independent words, better than companies",
-        source="Figure 9: 87.0 - 5.5",
-        measure=Difference(a=extraction_accuracy(arm, ("birth_date",)), b=extraction_accuracy(arm, ("company",))),
-        threshold=0.20,
-        paper_value=0.815,
-        preconditions=bidirectional_preconditions(arm),
-    )
-    if MULTI5_PERMUTE in config.bidirectional_augmentations:
-        arm_without_names = bidirectional_arm_name(MULTI5_PERMUTE)
-        yield Claim(
-            id="masked-wants-names",
-            text="Full names help a bidirectional model; shuffled wordings without full names do not",
-            source="Figure 9: 34.8 - 3.9",
-            measure=extraction_gap(arm, arm_without_names),
-            threshold=0.10,
-            paper_value=0.309,
-            preconditions=(*bidirectional_preconditions(arm), *bidirectional_preconditions(arm_without_names)),
-        )
-
-
-def _task_claims(config: BiographiesConfig) -> Iterator[Claim]:
-    """What else the model can do with what it knows (arXiv:2309.14402)."""
-    if {("month_even", 0.0), ("month_even", 0.5)} <= set(config.tasks):
-        yield _hints_claim()
-    if ("whose", 0.0) in config.tasks:
-        yield _inverse_search_claim()
-
-
-def _hints_claim() -> Claim:
-    hinted, plain = task_arm_name("month_even", hints=True), task_arm_name("month_even")
-    return Claim(
-        id="hints-are-needed",
-        text="Whether the birth month is even is answered better where the month is written first",
-        source="Part 3.2: 94.2 of answers with hints, 75.9 without; here hint and answer must both be right",
-        measure=Contrast(
-            terms=((1.0, task_accuracy(hinted, "month_even/hint")), (-1.0, task_accuracy(plain, "month_even")))
-        ),
-        threshold=0.0,
-        preconditions=(recall_precondition(MULTI5_PERMUTE),),
-    )
-
-
-def _inverse_search_claim() -> Claim:
-    whose = task_accuracy(task_arm_name("whose"), "whose")
-    return Claim(
-        id="no-way-back",
-        text="The model cannot name the person who was born on a date in a city",
-        source="Part 3.2, inverse search: about 0",
-        measure=Mean(selection=whose),
-        threshold=0.05,
-        direction="below",
-        paper_value=0.0,
-        preconditions=(
-            recall_precondition(MULTI5_PERMUTE),
-            trained_questions_precondition(task_arm_name("whose"), whose),
         ),
     )

@@ -24,11 +24,12 @@ from nosce.evals.probing.pq_probes import NameExtractor, NameProbe, PositionProb
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.models.sources import ModelSource
 from nosce.studies.biographies.arms import FINETUNE_STAGE
-from nosce.studies.biographies.claims import augmentation_claims, probe_claims
+from nosce.studies.biographies.claims import augmentation_claims
 from nosce.studies.biographies.config import SMALL_BIOGRAPHIES, TWO_AUGMENTATIONS
 from nosce.studies.biographies.evals import NAME_EXTRACTOR, P_PROBE_DOCUMENTS
 from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
 from nosce.studies.biographies.own_facts import FACTS_TITLE, facts_study, read_facts, refuse_without_facts
+from nosce.studies.biographies.probe_claims import probe_claims
 from nosce.studies.biographies.selections import judged_on_few
 from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
 from nosce.studies.configs import config_for_scale
