@@ -90,12 +90,13 @@ def undecided_sentences(verdicts: Sequence[Verdict], outlooks: Mapping[str, Clai
         if verdict.verdict == "undecided":
             reason = _open_reason(verdict, outlooks.get(verdict.id, ClaimOutlook()))
             groups.setdefault(reason, []).append(verdict.id)
-    return [
-        f"{named[0]} is undecided: {reason}"
-        if len(named) == 1
-        else f"{len(named)} claims are undecided: {reason} These are {', '.join(named)}."
-        for reason, named in groups.items()
-    ]
+    return [_undecided_sentence(reason, named) for reason, named in groups.items()]
+
+
+def _undecided_sentence(reason: str, named: Sequence[str]) -> str:
+    if len(named) == 1:
+        return f"{named[0]} is undecided: {reason}"
+    return f"{len(named)} claims are undecided: {reason} These are {', '.join(named)}."
 
 
 def _open_reason(verdict: Verdict, outlook: ClaimOutlook) -> str:
