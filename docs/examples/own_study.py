@@ -121,7 +121,7 @@ def study(scale: str) -> Study:
             16,
             20,
         )
-    elif scale == "laptop":  # the sizes of the built-in study
+    elif scale == "laptop":  # the sizes of `biographies_adamw`
         world, model, exposures, batch, asking = SMALL_BIOGRAPHIES, Architecture.named("3x128"), 260, 32, 600
     else:
         raise UsageError(f"doses has no scale {scale!r}; take smoke or laptop.")
