@@ -70,14 +70,14 @@ def rows_against(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         row = {
             "study": now["study"],
             "claim": claim["id"],
-            "confirmatory_seeds": name_seeds({*now["seeds"]} - {*before["seeds"]}),
+            "confirmatory_seeds": name_seeds(_fresh_seeds(claim, before, now)),
             "confirmatory": claim["verdict"],
             "confirmatory_interval": interval_text(claim),
         }
         if seen is None:
             yield row | {"outcome": NEW_CLAIM}
             continue
-        same = all(seen[key] == claim[key] for key in ("text", "criterion"))
+        same = seen["text"] == claim["text"] and _bar(seen) == _bar(claim)
         outcome = halves_outcome(seen["verdict"], claim["verdict"], is_read=seen["estimate"] is not None)
         yield row | {
             "exploratory_seeds": name_seeds(before["seeds"]),
@@ -88,6 +88,17 @@ def rows_against(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         }
 
 
+def _bar(claim: Mapping[str, Any]) -> str:
+    """What the interval must do, without its level, which is the look's."""
+    return str(claim["criterion"]).partition(" interval ")[2] or str(claim["criterion"])
+
+
+def _fresh_seeds(claim: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:
+    """The seeds that a claim's verdict rests on."""
+    seeds = [seed for seed in now["seeds"] if seed not in before["seeds"]]
+    return seeds[: claim["look"]["seeds"]] if claim.get("look") else seeds
+
+
 def table(results: Path, commit: str) -> list[dict[str, str]]:
     """Rows of all pages under a folder whose runs have fresh seeds."""
     rows: list[dict[str, str]] = []
@@ -95,7 +106,7 @@ def table(results: Path, commit: str) -> list[dict[str, str]]:
         now = json.loads(path.read_text(encoding="utf-8"))
         if now.get("halves"):
             rows += own_rows(now)
-        elif commit and (before := published_before(commit, path)) and {*now["seeds"]} - {*before["seeds"]}:
+        elif commit and (before := published_before(commit, path)) and not {*now["seeds"]} & {*before["seeds"]}:
             rows += rows_against(before, now)
     return rows
 

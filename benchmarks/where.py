@@ -70,7 +70,7 @@ def recorded_seconds(results: RunResults) -> dict[str, float]:
 def priced_steps(study: str, scale: str) -> tuple[dict[str, str], dict[str, float]]:
     """The kind of each step of a study by name, and the price of those that have one."""
     plan = StudyRequest(study=study, scale=scale).plan()
-    prices = cost.estimate_costs(plan, plan.all_steps)
+    prices = cost.estimate_costs(plan.all_steps)
     kinds = {step.name: kind_of(step.kind, step.description) for step in plan.all_steps}
     return kinds, {one.step.name: one.seconds for one in prices if one.seconds is not None}
 
@@ -99,7 +99,7 @@ def spent(results: RunResults, seconds: Mapping[str, float]) -> list[dict]:
     if not readers:
         return []
     by_step: dict[str, set[tuple[int, str]]] = defaultdict(set)
-    seeds = [seed for seed in results.plan.seeds if seed not in _exploratory(results)]
+    seeds = _look_seeds(results)
     for version in planned_versions(results.plan, {}):
         for seed, steps in steps_behind(results.plan, version).items():
             for step in steps:
@@ -135,8 +135,12 @@ def _groups(results: RunResults) -> Iterator[tuple[str, str]]:
             yield look.claim, FIXED if look.look is None else OPEN if look.verdict == "undecided" else CLEAR
 
 
-def _exploratory(results: RunResults) -> set[int]:
-    return {*results.halves.exploratory_seeds} if results.halves else set()
+def _look_seeds(results: RunResults) -> list[int]:
+    """The seeds of the looks, in their order."""
+    spec = results.plan.steps[results.plan.estimates].description["spec"]
+    looks = spec.get("looks") if isinstance(spec, dict) else None
+    seeds = looks.get("seeds") if isinstance(looks, dict) else None
+    return [int(str(seed)) for seed in seeds] if isinstance(seeds, list) else []
 
 
 def _phase(read: set[int], seeds: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from nosce.analysis.figures import (
     ArmBarFigure,
@@ -15,7 +16,7 @@ from nosce.analysis.figures import (
     LinePoint,
     TrainingCurveFigure,
 )
-from nosce.analysis.measures import Mean
+from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData, figure_svg
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
@@ -222,6 +223,18 @@ def test_columns_hold_any_measure_and_leave_out_what_was_not_read():
     assert table["value"].to_list() == [0.875, None, 0.0]
     assert table["x"].to_list() == [0.0, 1.0, 0.0]
     assert table["baseline"].to_list() == [False, False, True]
+
+
+def test_a_pair_is_compared_at_the_seeds_that_both_have():
+    """Looks give one arm of a pair more seeds; the figure shows what it showed before, and no gap."""
+    pair = Difference(a=replace(ASKED, arm="new"), b=replace(ASKED, arm="old"))
+    figure = BarFigure(id="x", title="t", caption="c", y_label="y", cells=(BarCell("one", "g", pair),))
+    more = TABLE.filter(arm="new").with_columns(seed=pl.col("seed") + 7)
+    before = figure.table(TABLE, ARMS, "person")
+    assert before["value"].null_count() == 0
+    assert_frame_equal(figure.table(pl.concat([TABLE, more]), ARMS, "person"), before)
+    alone = TABLE.filter((pl.col("arm") == "new") | (pl.col("seed") == 0))
+    assert figure.table(alone, ARMS, "person")["value"].to_list() == [None], "one seed in common is no pair of arms"
 
 
 COUNTED = TABLE.with_columns(

@@ -103,6 +103,9 @@ def test_a_fixed_number_of_seeds_is_judged_once_at_95_percent():
     )
     assert (verdict.verdict, look.look, look.level) == ("holds", None, 0.95)
     assert "judged once: its arm coin has 1 seed" in look.phrase
+    assert look.seeds == verdict.seeds
+    (_,), (one,) = judge_at_looks([CLAIM], table(1.5), "person", design(3, fixed_by="its arm coin has 1 seed"))
+    assert one.seeds == 1, "the seeds that there are"
     assert list(open_claims([replace(look, verdict="undecided")])) == []
 
 

@@ -153,6 +153,10 @@ def test_a_need_whose_interval_reaches_below_is_what_is_priced():
 
 def test_one_seed_knows_no_price_and_missing_readings_have_none():
     assert "one seed does not tell how seeds differ" in priced(readings(1, of_people=1.0), 0.0).sentence
+    beside = pl.concat([readings(1, of_people=1.0), readings(3, of_people=1.0, arm="other")])
+    alone = priced(beside, 0.0)
+    assert "one seed does not tell how seeds differ" in alone.sentence, "another arm's seeds are not the claim's"
+    assert alone.seeds == 1
     missing = price_claim(claim(0.0, OTHER), readings(3, of_seeds=1.0), "person")
     assert missing.sentence.startswith("not by seeds: no reading is there")
 

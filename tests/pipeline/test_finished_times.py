@@ -36,15 +36,15 @@ def _timed(plan: Plan) -> list[Step]:
 
 
 def test_other_seeds_are_priced_by_finished_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is timed then, and tokens are counted as ever; of several seeds the longest counts."""
+    """Nothing is timed then, and tokens are counted as ever; of several seeds the mean counts."""
     store, asked = Store.open(tmp_path), _plan(5)
     _finish(store, _plan(10), 60.0)
     _finish(store, _plan(11), 90.0)
     found = finished_seconds(asked.all_steps, store, "karel", "smoke")
-    assert found == {step.name: 90.0 for step in _timed(asked)}
+    assert found == {step.name: 75.0 for step in _timed(asked)}
     monkeypatch.setattr(cost, "time_training", lambda *_: pytest.fail("a finished kind is not timed"))
     costs = cost.estimate_costs(asked.all_steps, None, 60.0, found)
-    assert {one.seconds for one in costs} == {90.0}
+    assert {one.seconds for one in costs} == {75.0}
     assert all(one.tokens > 0 for one in costs if one.step.kind == "training")
     assert finished_note(len(costs)).startswith(f"{len(costs)} steps are priced by what finished steps took here")
 

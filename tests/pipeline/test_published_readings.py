@@ -12,8 +12,11 @@ from tests import conftest
 
 from nosce.errors import DamagedError, DataError, UsageError
 from nosce.pipeline import published_readings
+from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.published_readings import MAX_BYTES, check_readings_size, readings_bytes
 from nosce.pipeline.recompute import find_pages, recompute_page
+from nosce.pipeline.results import RunResults
+from nosce.store.store import Store
 
 FILE = Path(conftest.__file__).parent / "fixtures" / "look_studies.py"
 REPOSITORY = Path(conftest.__file__).parents[1]
@@ -137,6 +140,26 @@ def test_other_claims_by_now_are_said(copied):
     (copied / "show.json").write_text(json.dumps(shown))
     with pytest.raises(DataError, match="stands on the page or in the study 'worn', but not in both"):
         recompute_page(copied)
+
+
+@pytest.mark.whole
+def test_a_page_of_some_arms_comes_out_again(tmp_path):
+    """Claims of other arms are left out of the page, and are no claims that the study has lost."""
+    words = ("--scale", "smoke", "--arms", "clear", "--workers", "1", "--store", tmp_path / "store")
+    ended = conftest.Nosce().here("run", f"{FILE}:drawn", *words)
+    assert ended.returncode == 0, ended.stderr
+    page = recompute_page(site_of(tmp_path / "store", tmp_path / "site") / "worn" / "smoke")
+    assert page.differences == ()
+
+
+@pytest.mark.whole
+def test_the_table_of_readings_is_of_confirmatory_seeds(looked):
+    """Verdicts rest on them; those that were read while claims were made are counted apart."""
+    store = Store.open(looked.parent / "store")
+    results = RunResults.load(store, PlanRecord.find_finished(store, "worn", "smoke"))
+    assert results.halves is not None
+    by_arm = {row["arm"]: row["seeds"] for row in results.readings_summary().iter_rows(named=True)}
+    assert (by_arm["clear"], by_arm["single"]) == (3, 1)
 
 
 def test_a_folder_without_readings_is_the_users_mistake(tmp_path):

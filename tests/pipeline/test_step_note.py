@@ -9,6 +9,7 @@ import pytest
 
 from nosce.pipeline import run_step as running
 from nosce.pipeline.context import StepProgress
+from nosce.pipeline.step_clock import StepClock
 from nosce.pipeline.step_note import StepNote, metrics_note, note_text, parse_note
 
 
@@ -73,7 +74,7 @@ def test_a_step_writes_its_reports_into_the_note_of_its_lease(monkeypatch, tmp_p
             said.append(self.note())
 
     lease, told = Lease(), []
-    report = partial(running.report_progress, lease, told.append)
+    report = partial(running.report_progress, lease, told.append, StepClock(tmp_path / "spent"))
     for done in (1, 2):
         report(StepProgress(done=done, total=2, unit="texts"))
     assert [parse_note(text) for text in (*said[1:], lease.note())] == [

@@ -13,7 +13,9 @@ from tests.fixtures.inline_pool import InlinePool
 
 from nosce.analysis.looks import ClaimSeeds, LookDesign
 from nosce.errors import UsageError
-from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline import until_decided as looking
+from nosce.pipeline.devices import DeviceRequest, WorkerDevices
+from nosce.pipeline.plan import StudyRequest, build_plan
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.study_loading import load_study
@@ -245,6 +247,48 @@ def test_a_plan_of_looks_extends_what_open_claims_read():
         ]
     )
     assert plan.study.seeds == tuple(range(8))
+
+
+def test_an_arm_of_one_seed_has_one_of_each_half():
+    """Seeds 0-2 were read before: of 0-2 and 10-12 an arm of one seed is run with seed 0 and with seed 10."""
+    study = replace(look_studies.seen("smoke"), seeds=(0, 1, 2, 10, 11, 12))
+    sources = build_plan(study).estimates.spec.sources
+    assert [one.seed for one in sources if one.arm == "single"] == [0, 10]
+    alike = build_plan(replace(study, exploratory_seeds=()))
+    assert [one.seed for one in alike.estimates.spec.sources if one.arm == "single"] == [0]
+
+
+def test_only_exploratory_seeds_that_were_run_are_seeds_of_the_plan():
+    """None in an empty store; of an interrupted run those that have a reading, which the plan keeps, stale or not."""
+    study = look_studies.seen("smoke")
+    looks = LookPlanner(study=study, seeds=tuple(range(10, 22)))
+    plan = looks.plan(looks.first_design())
+    assert (plan.study.seeds, plan.kept_steps) == ((10, 11, 12), frozenset())
+    finished = [step for step in build_plan(study).upstream_steps if step.label == "clear, seed 1"]
+    looks = replace(looks, finished=frozenset(step.name for step in finished))
+    plan = looks.plan(looks.first_design())
+    assert plan.study.seeds == (1, 10, 11, 12)
+    assert plan.estimates.spec.exploratory_seeds == (1,)
+    assert plan.kept_steps == {step.name for step in finished}
+
+
+def test_looks_at_some_arms_are_a_part_of_the_study():
+    """Results of fewer arms hide none of the whole study."""
+    whole = look_studies.worn("smoke")
+    looks = LookPlanner(study=whole.subset(("clear",)), whole_study=whole, seeds=tuple(range(12)))
+    plan = looks.plan(looks.first_design())
+    record = PlanRecord.of(StudyRequest(study="worn", scale="smoke", arms=("clear",)), plan)
+    assert record.part == "1 of 4 arms"
+    assert not record.is_whole
+
+
+def test_a_budget_counts_the_steps_made_at_once(monkeypatch):
+    """One step a GPU, however many cores there are; a cluster's number is not known here."""
+    monkeypatch.setattr(looking, "assign_workers", lambda request: WorkerDevices(n_workers=1, device="cuda"))
+    assert looking._count_workers(DeviceRequest(), None) == 1
+    assert looking._count_workers(DeviceRequest(workers=8), "local") == 8
+    with pytest.raises(UsageError, match="give --workers"):
+        looking._count_workers(DeviceRequest(), "local")
 
 
 def test_a_need_is_extended_with_its_claim():

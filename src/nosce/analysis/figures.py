@@ -315,7 +315,30 @@ def _estimate_or_none(measure: Measure, readings: pl.DataFrame, unit: str) -> Es
     try:
         return measure.estimate(readings, unit)
     except DataError:
+        paired = _common_seeds(measure, readings)
+    if paired is None:
         return None
+    try:
+        return measure.estimate(paired, unit)
+    except DataError:
+        return None
+
+
+def _common_seeds(measure: Measure, readings: pl.DataFrame) -> pl.DataFrame | None:
+    """The readings of the seeds that all arms of a measure have; None where these are all seeds, or fewer than two.
+
+    A run with looks extends arms that open claims read, so that one of a pair may have more seeds than the other.
+    """
+    from nosce.analysis.needed_rows import selections_in  # which knows figures
+
+    arms = {selection.arm for selection, _ in selections_in((measure,)) or ()}
+    if None in arms or len(arms) < 2:
+        return None
+    of_arms = [set(readings.filter(pl.col("arm") == arm)["seed"].unique()) for arm in sorted(map(str, arms))]
+    common = set.intersection(*of_arms)
+    if len(common) < 2 or all(seeds == common for seeds in of_arms):
+        return None
+    return readings.filter(pl.col("seed").is_in(sorted(common)))
 
 
 def _measured(row: FigureRow, measure: Measure, readings: pl.DataFrame, unit: str) -> FigureRow:

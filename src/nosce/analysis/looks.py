@@ -165,7 +165,7 @@ def _look(claim: Claim, readings: pl.DataFrame, unit: str, n_seeds: int, end: Cl
     look = ClaimLook(
         claim=claim.id,
         look=None if end.fixed_by else 1 + LOOKS.index(n_seeds),
-        seeds=n_seeds,
+        seeds=(verdict.seeds or n_seeds) if end.fixed_by else n_seeds,
         level=level,
         estimate=verdict.estimate,
         low=verdict.low,

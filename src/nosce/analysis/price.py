@@ -24,7 +24,7 @@ import scipy
 from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.looks import look_level
 from nosce.analysis.measures import RESAMPLING_SEED, Mean, Measure
-from nosce.analysis.needed_rows import needed_metrics
+from nosce.analysis.needed_rows import needed_metrics, selections_in
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import plural
 from nosce.analysis.stats.level import interval_level
@@ -187,9 +187,12 @@ def price_claim(claim: Claim, readings: pl.DataFrame, unit: str) -> ClaimPrice:
 
 def _needed_rows(claim: Claim, readings: pl.DataFrame) -> pl.DataFrame:
     """The readings that a claim and its needs may look at: pricing looks at them many times."""
-    needed = needed_metrics([claim])
-    if needed is None:
+    needed, selections = needed_metrics([claim]), selections_in([claim])
+    if needed is None or selections is None:
         return readings
+    arms = {selection.arm for selection, _ in selections}
+    if None not in arms:  # a selection without an arm looks at all of them
+        readings = readings.filter(pl.col("arm").is_in(sorted(map(str, arms))))
     is_needed = pl.lit(False)
     for name, metrics in needed.items():
         is_metric = pl.lit(True) if metrics is None else pl.col("metric").is_in(sorted(metrics))

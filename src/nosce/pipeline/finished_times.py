@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
@@ -25,7 +26,7 @@ def finished_seconds(pending: Sequence[Step], store: Store, study: str, scale: s
     """Processor seconds of each step to do of which the store has a finished sibling, by the step's name.
 
     A sibling has the same kind, spec and inputs but for seeds, is of the same study and scale, and was made on a
-    processor like this one. Of several the longest counts: one that was resumed wrote down only what it took since.
+    processor like this one. Of several the mean is taken.
 
     Args:
         pending: The steps to do.
@@ -42,14 +43,14 @@ def finished_seconds(pending: Sequence[Step], store: Store, study: str, scale: s
             if name not in seen and store.has(name):
                 seen.add(name)
                 made = _provenance(store, name)
-                if made.get("processor") == here and made.get("device") == "cpu":
-                    seconds[_signature(name, descriptions, signatures)].append(float(made.get("cpu_seconds", 0.0)))
+                if made.get("processor") == here and made.get("device") == "cpu" and "cpu_seconds" in made:
+                    seconds[_signature(name, descriptions, signatures)].append(float(made["cpu_seconds"]))
     if not seconds:
         return {}
     descriptions = {step.name: step.description for step in _with_inputs(pending)}
     signatures = {}
     found = {step.name: seconds.get(_signature(step.name, descriptions, signatures)) for step in pending}
-    return {name: max(taken) for name, taken in found.items() if taken}
+    return {name: mean(taken) for name, taken in found.items() if taken}
 
 
 def _provenance(store: Store, name: str) -> JsonObject:

@@ -29,6 +29,7 @@ class Plan:
         estimates: The last step, which gathers the readings and judges the claims.
         training_steps: The training steps by arm, seed and stage.
         whole_study: The study before it was narrowed to some of its arms or seeds; None: it is as it was written.
+        kept_steps: Names of finished steps of exploratory seeds, which are used as they are, stale or not.
     """
 
     study: Study
@@ -36,6 +37,7 @@ class Plan:
     estimates: Step
     training_steps: Mapping[tuple[str, int, str], Step] = field(default_factory=dict)
     whole_study: Study | None = None
+    kept_steps: frozenset[str] = frozenset()
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -125,6 +127,7 @@ def build_plan(
     builder = PlanBuilder(study)
     for part in parts or (study,):
         builder.add_part(part)
+    made = frozenset(builder.steps_by_name)
     if seen is not None:
         found = PlanBuilder(seen[0])
         found.add_part(seen[0])
@@ -134,6 +137,7 @@ def build_plan(
         upstream_steps=tuple(builder.steps_by_name.values()),
         estimates=_estimates_step(study, builder, looks),
         training_steps=builder.training_steps,
+        kept_steps=frozenset(builder.steps_by_name) - made,
     )
 
 

@@ -47,9 +47,16 @@ class PlanBuilder:
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being planned
 
     def add_part(self, part: Study) -> None:
-        """All steps of the arms, experiments, evaluations and seeds of a part of the study."""
+        """All steps of the arms, experiments, evaluations and seeds of a part of the study.
+
+        An arm of fewer seeds has so many of each half, the exploratory and the confirmatory seeds.
+        """
         whole_study, self.study = self.study, part
-        for index, seed in enumerate(part.seeds):
+        counts = {True: 0, False: 0}
+        for seed in part.seeds:
+            is_seen = seed in part.seen_seeds
+            index = counts[is_seen]
+            counts[is_seen] += 1
             for arm in part.arms:
                 if arm.n_seeds is None or index < arm.n_seeds:
                     self.add_arm(arm, seed)

@@ -134,13 +134,13 @@ def _study(index: JsonObject) -> Study:
 
 
 def _published_claims(study: Study, published: JsonObject) -> tuple[Claim, ...]:
-    """The study's claims in the order of the page.
+    """The study's claims in the order of the page, those that it leaves out behind.
 
     Raises:
         DataError: The study has other claims by now.
     """
     by_id = {claim.id: claim for claim in study.claims}
-    names = [str(claim["id"]) for claim in published["claims"]]
+    names = [*(str(claim["id"]) for claim in published["claims"]), *map(str, published.get("left_out", ()))]
     if {*names} != {*by_id}:
         other = sorted({*names} ^ {*by_id})[0]
         raise DataError(

@@ -380,8 +380,12 @@ class RunResults:
         return table.filter(pl.col("seed") == table["seed"][0]).drop("seed") if len(table) else table.drop("seed")
 
     def readings_summary(self) -> pl.DataFrame:
-        """Number and mean of the readings after the last step, by arm, stage, evaluation, split and metric."""
-        table = read_table(self.folder / "readings.parquet")
+        """Number and mean of the readings after the last step, by arm, stage, evaluation, split and metric.
+
+        Of a run that has exploratory seeds beside others these are readings of the others, on which verdicts rest.
+        """
+        seen = self.halves.exploratory_seeds if self.halves else ()
+        table = read_table(self.folder / "readings.parquet").filter(~pl.col("seed").is_in(seen))
         is_last_step = pl.col("step") == pl.col("step").max().over("arm", "seed", "stage")
         return (
             table.filter(is_last_step)

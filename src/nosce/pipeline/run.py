@@ -78,7 +78,7 @@ def make_steps(
     folder_sentences = check_model_folders(pending, made_here=ray is None)
     plan_record = PlanRecord.of(request, plan)
     devices = devices or DeviceRequest()
-    workers = _assign_workers(devices) if ray is None else None
+    workers = assign_workers(devices) if ray is None else None
     runtime = replace(_runtime_config(devices, workers), max_cost=max_cost, ledger_name=plan_record.ledger_name)
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
@@ -180,7 +180,8 @@ def _runtime_config(request: DeviceRequest, workers: WorkerDevices | None) -> Ru
     )
 
 
-def _assign_workers(request: DeviceRequest) -> WorkerDevices:
+def assign_workers(request: DeviceRequest) -> WorkerDevices:
+    """How many steps this machine makes at once, and where."""
     gpus = () if request.device == "cpu" else list_gpus()
     return assign_devices(request, gpus, len(available_cores()))
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.step import Step
+from nosce.pipeline.step_clock import StepClock
 from nosce.pipeline.step_note import note_text
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH, write_atomically
@@ -41,12 +42,14 @@ def run_step(
         modules = source.module_hashes(*step.source_modules)
         work_folder = store.work_folder(step.name)
         _discard_other_code(store, step.name, source.combine_hashes(modules))
+        clock = StepClock(store.lease_folder / f"{step.name}.spent")
         with record_provenance() as provenance:
-            report = partial(report_progress, lease, progress)
+            report = partial(report_progress, lease, progress, clock)
             context = StepContext(folder=work_folder, runtime=runtime, progress=report, store_root=store.root)
             step.make(step.spec, inputs, context)
         provenance.update(
             **context.extra_provenance,
+            **clock.with_earlier(provenance),
             what=step.label,
             roots=step.source_modules,
             folders=source.user_module_folders(*step.source_modules),
@@ -58,10 +61,11 @@ def run_step(
         (work_folder / "error.txt").unlink(missing_ok=True)
         store.finish(step.name, step.description, provenance)
         _source_hash_file(store, step.name).unlink(missing_ok=True)
+        clock.path.unlink(missing_ok=True)
         return "made"
 
 
-def report_progress(lease: Lease, tell: Callable[[StepProgress], None], report: StepProgress) -> None:
+def report_progress(lease: Lease, tell: Callable[[StepProgress], None], clock: StepClock, report: StepProgress) -> None:
     """Tell a step's progress to the run that makes it, and to whoever reads the note of its lease.
 
     Raises:
@@ -69,6 +73,7 @@ def report_progress(lease: Lease, tell: Callable[[StepProgress], None], report: 
     """
     lease.check()
     lease.note = partial(note_text, report)
+    clock.keep()
     tell(report)
 
 
@@ -81,6 +86,7 @@ def _discard_other_code(store: Store, name: str, source_hash: str) -> None:
         is_same_code = False
     if not is_same_code:
         shutil.rmtree(work, ignore_errors=True)
+        (store.lease_folder / f"{name}.spent").unlink(missing_ok=True)
         write_atomically(mark, source_hash)
     (work / SCRATCH).mkdir(parents=True, exist_ok=True)
 

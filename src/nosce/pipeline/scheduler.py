@@ -72,14 +72,15 @@ class RunSummary:
 def pending_steps(plan: Plan, store: Store, *, rerun_stale: bool = False, damaged: Collection[str] = ()) -> list[Step]:
     """The steps to make, in order: what the estimates lack, what is `damaged`, and with `rerun_stale` what is stale.
 
-    A finished step whose inputs have been cleared away is used as it is.
+    A finished step whose inputs have been cleared away is used as it is; so is a stale one that the plan keeps.
     """
     selected: set[str] = set()
     to_rerun: set[str] = set()
     for step in plan.all_steps:
         is_finished = store.has(step.name)
         input_reruns = any(given.name in to_rerun for given in step.inputs.values())
-        if not is_finished or (rerun_stale and (input_reruns or _is_stale(step, store))):
+        is_kept = is_finished and step.name in plan.kept_steps
+        if not is_finished or (rerun_stale and not is_kept and (input_reruns or _is_stale(step, store))):
             to_rerun.add(step.name)
 
     def want(step: Step) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 from rich.console import Console
@@ -25,10 +26,9 @@ from nosce.errors import DataError, UsageError
 from nosce.pipeline.budget import parse_budget
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest
-from nosce.pipeline.local_pool import available_cores
 from nosce.pipeline.plan import Plan, StudyRequest, build_plan
 from nosce.pipeline.results import RunResults
-from nosce.pipeline.run import FinishedRun, make_steps, print_failures, print_results
+from nosce.pipeline.run import FinishedRun, assign_workers, make_steps, print_failures, print_results
 from nosce.pipeline.step import Step
 from nosce.pipeline.steps.estimates import EstimatesSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
@@ -78,11 +78,24 @@ class LookPlanner:
         study: The study, narrowed to the arms that were asked for.
         seeds: The seeds in the order in which looks take them, as many as the last look has.
         finished: Names of the steps that are in the store: of exploratory seeds nothing else is used.
+        whole_study: The study with all arms; None: it was not narrowed.
     """
 
     study: Study
     seeds: tuple[int, ...]
     finished: Collection[str] = ()
+    whole_study: Study | None = None
+
+    @cached_property
+    def seen_seeds(self) -> tuple[int, ...]:
+        """The exploratory seeds of which a reading is in the store."""
+        if not self.study.exploratory_seeds:
+            return ()
+        plan = build_plan(replace(self.study, seeds=self.study.exploratory_seeds))
+        spec = plan.estimates.spec
+        assert isinstance(spec, EstimatesSpec)
+        found = {one.seed for one in spec.sources if plan.estimates.inputs[one.input].name in self.finished}
+        return tuple(seed for seed in self.study.exploratory_seeds if seed in found)
 
     def first_design(self) -> LookDesign:
         """Every claim at the first look."""
@@ -136,15 +149,15 @@ class LookPlanner:
                 parts.append(part)
         used = parts[-1].seeds[-1]
         seeds = self.seeds[: 1 + self.seeds.index(used)]
-        seen = self.study.exploratory_seeds
-        seen_part = replace(self.study, seeds=seen) if seen else None
+        seen = self.seen_seeds
+        seen_part = replace(self.study, seeds=self.study.exploratory_seeds) if seen else None
         plan = build_plan(
             replace(self.study, seeds=(*seen, *seeds)),
             parts=parts,
             looks=design,
             seen=None if seen_part is None else (seen_part, self.finished),
         )
-        return replace(plan, whole_study=replace(self.study, seeds=self.seeds[:SEEDS_AT_FIRST]))
+        return replace(plan, whole_study=replace(self.whole_study or self.study, seeds=self.seeds[:SEEDS_AT_FIRST]))
 
     def reads(self, claims: Sequence[Claim]) -> set[tuple[str, str, str]]:
         """Arm, stage and evaluation of all that claims read; of an experiment its name and blanks."""
@@ -296,7 +309,7 @@ def _shared_out(
     for one in design.claims:
         end = replace(one, stopped=one.stopped or stopped.get(one.claim, ""))
         if going and not one.fixed_by and one.n_seeds == now and planner.reads([claims[one.claim]]) <= covered:
-            end = replace(end, n_seeds=following)  # its readings are run anyway
+            end = replace(one, n_seeds=following)  # its readings are run anyway, so it is looked at anew
         ended.append(end)
     return LookDecision(
         design=replace(design, claims=tuple(ended)), extended=tuple(going), seconds=seconds if going else 0.0
@@ -356,15 +369,14 @@ def run_until_decided(
     """
     check_max_seeds(request.max_seeds)
     devices = devices or DeviceRequest()
-    n_workers = devices.workers or len(available_cores())
-    budget = parse_budget(request.budget) * 60 * n_workers if request.budget else None
+    budget = parse_budget(request.budget) * 60 * _count_workers(devices, ray) if request.budget else None
     whole_study = load_study(request.study, request.scale, request.variant)
     check_references(whole_study)
     study = whole_study.subset(request.arms)
     seeds = look_seeds(study, request, request.max_seeds)
     max_seeds = max(look for look in LOOKS if look <= len(seeds))
     finished = _finished_steps(study, store)
-    planner = LookPlanner(study=study, seeds=seeds[:max_seeds], finished=finished)
+    planner = LookPlanner(study=study, whole_study=whole_study, seeds=seeds[:max_seeds], finished=finished)
     console = Console(stderr=json_, soft_wrap=True)
     design = planner.first_design()
     while True:
@@ -380,6 +392,21 @@ def run_until_decided(
             print_results(results, Console(stderr=json_), json_=json_)
             return 0
         design = decision.design
+
+
+def _count_workers(devices: DeviceRequest, ray: str | None) -> int:
+    """How many steps are made at once, which a budget is shared out among.
+
+    Raises:
+        UsageError: A cluster does not say.
+    """
+    if ray is None:
+        return assign_workers(devices).n_workers
+    if devices.workers is None:
+        raise UsageError(
+            "--budget with --ray needs the number of steps that the cluster makes at once; give --workers."
+        )
+    return devices.workers
 
 
 def _finished_steps(study: Study, store: Store) -> frozenset[str]:
