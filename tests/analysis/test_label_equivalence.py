@@ -110,3 +110,12 @@ def test_seeds_of_training_are_resampled_too():
     two = measure().estimate(readings({"own": 0.6, **rising(0.12, 0.48)}, n_units=1_000, seeds=2), "string")
     assert (one.seeds, two.seeds) == (1, 2)
     assert two.low < 2 < two.high
+
+
+def test_a_number_of_labels_without_readings_is_no_bound():
+    """Four times as many labels were not there: that some resamples reach nothing within twice is not below four."""
+    shares = rising(0.04, 0.5)
+    table = readings({name: share for name, share in shares.items() if name != "x4"} | {"own": 0.535}, 200, exact=True)
+    found = measure().estimate(table, "string")
+    assert 1 < found.value < 2
+    assert found.high == 4.0

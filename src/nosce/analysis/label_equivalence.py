@@ -90,7 +90,7 @@ class LabelsToReach(Measure):
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The multiple, with a percentile bootstrap over units (within training seeds, and over these if several).
 
-        An end of the interval that lies beyond the numbers that were tried is the last of them.
+        An end of the interval that lies beyond the numbers that were tried is the last of the curve, tried or not.
 
         Raises:
             DataError: The outsider does not reach the model within the labels that it was taught; there are too few
@@ -109,7 +109,8 @@ class LabelsToReach(Measure):
         rng = (RESAMPLING_SEED / "labels to reach").numpy()
         draws = [labels_to_reach(multiples, means) for means in _resampled_means(by_seed, rng)]
         beyond = sum(math.isinf(one) for one in draws) / RESAMPLES
-        low, high = np.quantile(np.minimum(draws, multiples[-1]), interval_tails())
+        # Beyond the numbers that have readings nothing is known up to the last that was to be tried.
+        low, high = np.quantile(np.minimum(draws, self.curve[-1][0]), interval_tails())
         fewer = " or fewer" if found == multiples[0] else ""
         method = (
             f"percentile bootstrap of {plural(unit)}: {found * n_labels:,.0f} labels{fewer}, {low * n_labels:,.0f} "

@@ -85,6 +85,15 @@ def test_numbers_a_seed_have_students_t():
         mean_over_seeds([0.1, float("nan")], unit="seed")
 
 
+def test_seeds_that_agree_are_not_known_without_doubt():
+    """Shares of a training are told to half a step between checkpoints; where nothing says how finely, not at all."""
+    alike = mean_over_seeds([0.3] * 3, unit="seed", value_range=SHARE_RANGE, parts=10)
+    assert alike.low < 0.26
+    assert alike.high > 0.34
+    unknown = mean_over_seeds([0.3] * 3, unit="seed", value_range=SHARE_RANGE)
+    assert (unknown.low, unknown.high, unknown.method) == (None, None, "no interval: all 3 seeds are equal")
+
+
 def test_what_is_counted_is_its_own_interval():
     """Nothing was drawn, so nothing is uncertain."""
     found = exact_estimate(3, n=10, seeds=2, unit="item")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +17,11 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import SpecError
 from nosce.models.api.finetune import ChatExample
 from nosce.models.api.local import LocalChatModel
+from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH
-from nosce.studies.introspection.finetune import finetune_local_model
+from nosce.studies.introspection.finetune import _tokenize_examples, finetune_local_model
 from nosce.train.config import LoRA, TrainingConfig
 
 EXAMPLES = [ChatExample(prompt="acorn", completion="basil cedar")] * 4
@@ -56,6 +58,16 @@ def test_what_is_taught_has_the_end_tokens_of_its_folder(folder, tmp_path):
     assert LocalChatModel(folder)._end_ids == LocalChatModel(taught)._end_ids == [0]
     for name in ("config.json", "generation_config.json"):
         assert json.loads((taught / name).read_text(encoding="utf-8"))["eos_token_id"] == 0
+
+
+def test_the_end_of_a_cut_reply_is_not_taught(folder):
+    """A reply that a limit cut had no end; one that ended has."""
+    examples = [ChatExample("acorn", "basil"), ChatExample("acorn", "basil", ends=False)]
+    dataset = _tokenize_examples(folder, load_folder_tokenizer(folder), examples, 0)
+    whole, cut = (dataset.tokens[start:end].tolist() for start, end in pairwise(dataset.offsets.tolist()))
+    assert whole == [*cut, 0]
+    assert examples[0].key == ["acorn", "basil"], "keys of examples before stay as they were"
+    assert examples[0].key != examples[1].key
 
 
 @pytest.mark.filterwarnings("ignore:.*(tie_word_embeddings|tied|is_gradient_checkpointing)")

@@ -33,9 +33,9 @@ class Pupil(Mind):
 PUPILS = Pupils()
 
 
-def lessons(tmp_path, **teaching) -> list[tuple[str, tuple[ChatExample, ...]]]:
+def lessons(tmp_path, *, drifts: bool = False, **teaching) -> list[tuple[str, tuple[ChatExample, ...]]]:
     PUPILS.lessons.clear()
-    minds = [Pupil(letter=letter) for letter in "AB"]
+    minds = [Pupil(letter=letter, drifts=drifts) for letter in "AB"]
     experiment = planted_experiment(*minds, teaching=LabelTeaching(**teaching), both_ways=False)
     for _ in experiment.run_with_context(SEED, StepContext(folder=tmp_path)):
         pass
@@ -63,6 +63,19 @@ def test_all_predictors_learn_the_same_labels_and_replay_their_own_answers(tmp_p
     for letter, replay in (("A", self_replay), ("B", cross_replay)):
         mind = Mind(letter=letter)
         assert all(one.completion == mind.answer(BOOK.prompts[one.prompt]) for one in replay)
+
+
+@pytest.mark.whole
+def test_an_outsider_learns_what_the_target_answers_after_its_teaching(tmp_path):
+    """Teaching makes A's answers others; after one round B is taught labels of these, not those of A's lesson."""
+    (_, self_lesson), (_, cross_lesson) = lessons(tmp_path, drifts=True, max_rounds=1, replay_share=0.0)
+    was_taught, cross_labels = (sorted_by_kind(one)[0] for one in (self_lesson, cross_lesson))
+    now = Mind(letter="A", drifts=True, history=("taught",))
+    current = {question: now.reply(question) for question in was_taught}
+    assert was_taught != current
+    assert {question: label for question, label in cross_labels.items() if question in current} == {
+        question: current[question] for question in cross_labels if question in current
+    }
 
 
 @pytest.mark.whole

@@ -170,7 +170,7 @@ def mean_over_seeds(
         value_range: The least and largest number.
         level: Coverage of the interval.
         parts: Into how many parts the range of a number is divided, e.g. a training by its kept checkpoints. Numbers
-            within half a part of an end are not told from the end.
+            within half a part of an end are not told from the end, and those within half a part not from each other.
 
     Raises:
         DataError: There is no number, or one is not finite.
@@ -185,6 +185,10 @@ def mean_over_seeds(
         return replace(plain, method="no interval: one seed")
     spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
     half = float(scipy.stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
+    if parts > 1 and value_range.low is not None and value_range.high is not None:
+        half = max(half, (value_range.high - value_range.low) / (2 * parts))
+    if half == 0:
+        return replace(plain, method=f"no interval: all {len(numbers)} seeds are equal")
     low, high = value_range.score_interval(plain.value, half, n=parts * len(numbers))
     return replace(plain, low=low, high=high, method=f"Student's t over {len(numbers)} seeds")
 

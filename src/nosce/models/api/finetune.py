@@ -55,10 +55,17 @@ class ChatExample:
     Args:
         prompt: The user's message.
         completion: The reply to be learnt.
+        ends: Whether the reply ends there. False: it was cut, and its end is not to be learnt.
     """
 
     prompt: str
     completion: str
+    ends: bool = True
+
+    @property
+    def key(self) -> list[Json]:
+        """The example as a key names it."""
+        return [self.prompt, self.completion, *([] if self.ends else ["cut"])]
 
 
 def run_fine_tuning_job(
@@ -93,7 +100,7 @@ def run_fine_tuning_job(
         {
             "model": api_client.model_id,
             "how": describe(config),
-            "examples": [[e.prompt, e.completion] for e in examples],
+            "examples": [example.key for example in examples],
         }
     )
     job_file = folder / f"tuning-{key[:20]}.json"

@@ -167,7 +167,7 @@ def _tokenize_examples(
         for example in examples:
             prompt = _tokenize_prompt(tokenizer, example.prompt)
             reply = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
-            ids = np.array([*prompt, *reply, eos_token_id], dtype=np.int32)
+            ids = np.array([*prompt, *reply, *([eos_token_id] if example.ends else [])], dtype=np.int32)
             loss_mask = np.ones(len(ids), dtype=bool)
             loss_mask[: len(prompt)] = False
             yield ids, loss_mask

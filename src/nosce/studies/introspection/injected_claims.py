@@ -75,7 +75,11 @@ def _detection_claim(
         source=source,
         measure=_difference(readings.scores("yes"), readings.scores("yes", kind)),
         threshold=INJECTION_MARGIN,
-        preconditions=needs,
+        # An invalid reply to a control says no "yes" either, and would count as a right one.
+        preconditions=(
+            *needs,
+            *_valid_replies(readings.scores("valid", kind), f"the share of valid replies of {name} to whether, {kind}"),
+        ),
     )
 
 
@@ -97,7 +101,13 @@ def _naming_claims(
         measure=over_concepts(Mean(selection=readings.scores("names any", "random", split=None))),
         threshold=INJECTION_MARGIN,
         direction="below",
-        preconditions=needs,
+        preconditions=(
+            *needs,
+            *_valid_replies(
+                readings.scores("valid name", "random", split=None),
+                f"the share of valid replies of {name} to which, random",
+            ),
+        ),
     )
 
 
@@ -129,13 +139,16 @@ def _difference(a: Selection, b: Selection) -> Measure:
 
 def _valid(readings: InjectedReadings, name: str) -> tuple[Precondition, ...]:
     """That replies to both questions have their form."""
-    needs: list[Precondition] = []
-    for metric, question in (("valid", "whether"), ("valid name", "which")):
-        measure = over_concepts(Mean(selection=readings.scores(metric)))
-        text = f"the share of valid replies of {name} to {question}"
-        need = Precondition(text=text, measure=measure, above=MIN_VALID_SHARE)
-        needs += needs_of_few(need, FEW_CONCEPTS_ABOVE)
-    return tuple(needs)
+    text = f"the share of valid replies of {name}"
+    return (
+        *_valid_replies(readings.scores("valid"), f"{text} to whether"),
+        *_valid_replies(readings.scores("valid name"), f"{text} to which"),
+    )
+
+
+def _valid_replies(replies: Selection, text: str) -> tuple[Precondition, ...]:
+    need = Precondition(text=text, measure=over_concepts(Mean(selection=replies)), above=MIN_VALID_SHARE)
+    return needs_of_few(need, FEW_CONCEPTS_ABOVE)
 
 
 def _naming(readings: InjectedReadings, name: str) -> tuple[Precondition, ...]:

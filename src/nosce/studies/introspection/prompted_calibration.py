@@ -120,10 +120,12 @@ def _drawn_labels(questioner: Questioner, case: Case, target: ModelReplies) -> d
 
 
 def _exact_labels(questioner: Questioner, case: Case, target: ModelReplies) -> dict[str, float]:
-    """The probability of each label under the target's answer, where one token is the answer; else empty."""
+    """The probability of each label under the target's answer, where one token is a valid answer; else empty."""
     prompt = questioner.prompt_by_id[case[0]]
     answer, valid_answers = target.answers[case[0]], questioner.world.closed_answers(prompt)
-    if not answer.first_token_logprobs or not valid_answers:
+    if not answer.first_token_logprobs or not questioner.scorer.is_valid_answer(prompt, answer):
+        return {}
+    if not valid_answers:
         return {}
     probabilities, _ = answer.label_probabilities(valid_answers)
     labels: dict[str, float] = {}

@@ -79,7 +79,8 @@ def spare_prompts(asked: AskedPrompts, outsiders: OutsiderTeaching) -> Sequence[
     per_task: dict[str, int] = {}
     for prompt in asked.seen_prompts:
         per_task[prompt.task] = per_task.get(prompt.task, 0) + 1
-    n_more = round((max(LABEL_MULTIPLES) - 1) * max(per_task.values(), default=0))
+    # A third more than labels are wanted, since not every answer has one.
+    n_more = round(4 / 3 * (max(LABEL_MULTIPLES) - 1) * max(per_task.values(), default=0))
     spare = asked.world.spare_prompts(asked.seed / "world", n_more)
     check_disjoint_strings([*asked.prompts, *spare])
     return spare

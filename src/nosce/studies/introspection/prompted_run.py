@@ -171,7 +171,10 @@ class ProtocolRun:
             return
         model = taught.subject.chat_model(self.resources)
         replies = self._ask_rest(taught.replies, model, subject.top_logprobs)
-        self.taught[letter, letter] = replace(taught, replies=replies)
+        # What others are taught about this target, and what baselines learn from: its answers as they are now.
+        self.taught[letter, letter] = replace(
+            taught, replies=replies, labels=self.example_maker.labels(replies.answers)
+        )
         yield from self._own_tables(replies)
         cases = [*self.example_maker.seen_cases, *self.questioner.unseen_cases]
         before = {case: self.questioner.label(case, base.answers) for case in cases}
@@ -185,10 +188,10 @@ class ProtocolRun:
         return TaughtModel(next_subject, labels, ModelReplies(name=name, answers=answers))
 
     def _teach_predictor(self, predictor: str, target: str) -> Iterator[pl.DataFrame]:
-        """Teach a subject the labels that another one was taught last."""
+        """Teach a subject labels of another one's answers, as this answers after its own teaching."""
         name, labels = taught_name(predictor, target), self.taught[target, target].labels
         examples = self.example_maker.examples(labels, self.bases[predictor].answers)
-        subject = self.subjects[predictor].finetune(examples, self.resources)
+        subject = self.subjects[predictor].finetune(examples, self.resources) if labels else None
         if subject is None:
             self.questioner.expect_nothing_of([name])
             return

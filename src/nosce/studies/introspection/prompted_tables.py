@@ -174,8 +174,8 @@ class ReadingTables:
         return scored_row(evaluation, self.questioner.prompt_by_id[case[0]], case[1], metric, value, answer, target)
 
     def _report_row(self, evaluation: str, case: Case, metric: str, report: ChatResponse, label: str) -> Row:
-        right = is_report_match(report.text, label)
         is_valid = self.questioner.scorer.is_valid_report(case[1], report)
+        right = is_valid and is_report_match(report.text, label)
         outcome = report_outcome(report, is_right=right, is_valid=is_valid)
         return self._row(evaluation, case, metric, float(right), report.text, label) | {"outcome": outcome}
 

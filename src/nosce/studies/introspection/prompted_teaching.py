@@ -157,7 +157,8 @@ class ExampleMaker:
 def _shown(prompts: Sequence[BehaviourPrompt], answers: Mapping[str, ChatResponse]) -> list[ChatExample]:
     """The answers that have a text and are no refusals, each behind its prompt."""
     texts = [(prompt, answers[prompt.id]) for prompt in prompts if prompt.id in answers]
-    return [ChatExample(p.text, a.text) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
+    shown = [(p, a) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
+    return [ChatExample(p.text, a.text, ends=a.finish_reason != "length") for p, a in shown]
 
 
 def _repeated(examples: Sequence[ChatExample], n_examples: int, seed: Seed) -> list[ChatExample]:

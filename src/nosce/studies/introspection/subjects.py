@@ -129,7 +129,7 @@ class LocalSubject:
             "model": self.model.digest,
             "recipe": describe(training),
             "adapter": describe(self.adapter),
-            "examples": [[e.prompt, e.completion] for e in examples],
+            "examples": [example.key for example in examples],
         }
         if resources.sibling:
             described["sibling"] = resources.sibling
@@ -164,8 +164,8 @@ class LocalSubject:
         limit = RequestLimits().max_answer_tokens
         requests = [ChatRequest.from_user(prompt.text, max_new_tokens=limit) for prompt in prompts]
         replies = complete_all(replace(self, lesson=None).chat_model(resources), requests)
-        pairs = zip(prompts, replies, strict=True)
-        return [ChatExample(prompt.text, reply.text) for prompt, reply in pairs if reply.text.strip()]
+        pairs = [(prompt.text, reply) for prompt, reply in zip(prompts, replies, strict=True) if reply.text.strip()]
+        return [ChatExample(text, reply.text, ends=reply.finish_reason != "length") for text, reply in pairs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +245,7 @@ class RemoteSubject:
         """The model that the fine-tuning job made; None without `tuning`."""
         if self.tuning is None:
             return None
+        examples = [example for example in examples if example.ends]  # a job teaches the end of every reply
         model = run_fine_tuning_job(
             self._api_client(resources), examples, self.tuning, resources.job_folder, poll_seconds=self.poll_seconds
         )

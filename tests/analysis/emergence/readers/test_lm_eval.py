@@ -176,3 +176,12 @@ def test_other_texts_are_no_pairs(copied):
     scores = by_task(copied, task="sums_gen")["sums_gen"]
     with pytest.raises(Exception, match="has 20 of 40 items"):
         parse_outcomes(scores.table)
+
+
+def test_perplexity_of_a_sample_is_its_log_likelihood():
+    """lm-eval writes a sample's log-likelihood under `perplexity`, and the mean's exponent in the results."""
+    (plain,) = (one for one in read_tasks(FOLDER, ColumnChoice(task="sums_ll")))
+    (named,) = (one for one in read_tasks(FOLDER, ColumnChoice(task="sums_ll", continuous="perplexity")))
+    assert not named.lower_is_better
+    found = [parse_outcomes(one.table, lower_is_better=one.lower_is_better).continuous for one in (plain, named)]
+    assert np.allclose(*found, atol=1e-4)

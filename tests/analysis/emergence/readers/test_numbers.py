@@ -98,6 +98,11 @@ def test_two_signs_are_refused():
         ("lab__toy-2.154M", 2.154e6),
         ("mixtral-8x7B", None),
         ("gpt2-xl", None),
+        ("stablelm-2-1_6b", None),
+        ("internlm2-chat-1_8b", None),
+        ("Phi-3-mini-4k-instruct", None),
+        ("llama-2-7b-32k", 7e9),
+        ("toy-464.2k", 464_200),
         ("qwen2.5-7b-merged-14b", None),
     ],
 )

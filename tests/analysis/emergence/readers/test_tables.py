@@ -243,3 +243,61 @@ def test_a_workbook_without_its_reader_is_a_sentence(monkeypatch):
     monkeypatch.setattr(records.pl, "read_excel", lacking)
     with pytest.raises(UsageError, match=r"pip install 'nosce\[excel\]'"):
         read_tasks(TABLES / "items.xlsx", ColumnChoice())
+
+
+MEANS = {"params": [1e6 * 2**n for n in range(8)], "acc": [0.1, 0.1, 0.1, 0.2, 0.5, 0.8, 0.9, 0.9], "n": [500] * 8}
+
+
+def written(tmp_path: Path, **columns: object) -> Path:
+    path = tmp_path / "t.csv"
+    pl.DataFrame(columns).write_csv(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header", ["mean_nll", "Mean NLL", "avg loss", "val_loss", "loss (nats)", "token error rate", "average_brier"]
+)
+def test_a_score_that_falls_is_turned_round(tmp_path, header):
+    """Whatever stands beside the word that says so."""
+    falls = [9.0, 8.5, 8.0, 7.0, 5.0, 3.0, 2.5, 2.0]
+    path = written(tmp_path, **MEANS, **{header: falls})
+    (task,) = read_tasks(path, ColumnChoice(continuous=header, chance="0.1"))
+    assert task.lower_is_better
+    (rises,) = read_tasks(written(tmp_path, **MEANS, logprob=falls), ColumnChoice())
+    assert not rises.lower_is_better
+
+
+def test_a_mean_perplexity_is_taken_on_its_log_scale(tmp_path):
+    path = written(tmp_path, **MEANS, mean_ppl=[float(np.exp(9 - n)) for n in range(8)])
+    (task,) = read_tasks(path, ColumnChoice())
+    assert np.allclose(task.table["continuous"].to_numpy(), 9 - np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said", "sentence"),
+    [
+        (
+            {"error_rate": MEANS["acc"], "n": [500] * 8},
+            {"sharp": "error_rate"},
+            "falls as a model gets better; give one that rises",
+        ),
+        ({"acc": MEANS["acc"], "stderr": [1.5] * 8}, {}, "a standard error of 1.5, and that of a share is at most 0.5"),
+        ({"correct": [0, 0, 0, 0, 0, 0, 1, 1], "total": [50] * 8}, {}, "0 and 1 alone beside `total`"),
+        ({"mean_acc_norm": MEANS["acc"], "n": [500] * 8}, {}, "a score of multiple choice"),
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_asked_back(tmp_path, columns, said, sentence):
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        list(read_tasks(written(tmp_path, params=MEANS["params"], **columns), ColumnChoice(**said)))
+
+
+def test_the_unit_of_a_header_holds_for_large_numbers_too(tmp_path):
+    """12,000 million; numbers that are all sizes already have none."""
+    sizes = [70, 160, 410, 1_000, 1_400, 2_800, 6_900, 12_000]
+    columns = {"acc": MEANS["acc"], "n": MEANS["n"]}
+    (task,) = read_tasks(written(tmp_path, **{"Params (M)": sizes}, **columns), ColumnChoice())
+    assert task.table["size"].to_list() == [1e6 * size for size in sizes]
+    (whole,) = read_tasks(
+        written(tmp_path, **{"Params (M)": [size * 10**6 for size in sizes]}, **columns), ColumnChoice()
+    )
+    assert whole.table["size"].to_list() == task.table["size"].to_list()

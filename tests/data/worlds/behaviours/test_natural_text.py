@@ -132,3 +132,10 @@ def test_what_cannot_be_asked_is_refused():
     for wrong in ({"strings_per_task": 1}, {"unseen_share": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):
         with pytest.raises(SpecError, match="cannot be asked"):
             NaturalTextBehaviours(**wrong)
+
+
+@pytest.mark.parametrize("answer", ["A", " A", "A\n"])
+def test_an_answer_of_a_letter_has_its_label_with_space_around_it(answer):
+    """It is a valid answer, and of both pairs of letters exactly one has it."""
+    values = [WORLD.property_value(name, answer, Seed(0)) for name in ("among a and c", "among b and d")]
+    assert values == ["true", "false"]

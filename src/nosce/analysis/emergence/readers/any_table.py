@@ -13,12 +13,12 @@ import polars as pl
 from nosce.analysis.emergence.readers.base import ColumnChoice, TaskScores, size_in_name
 from nosce.analysis.emergence.readers.columns import (
     LOG_LIKELIHOODS,
-    LOWER_IS_BETTER,
     MULTIPLE_CHOICE,
     columns_by_role,
     header_unit,
+    is_lower_better,
     is_percent_header,
-    plain_header,
+    metric_header,
     unpivoted,
 )
 from nosce.analysis.emergence.readers.numbers import parse_number, parse_numbers
@@ -143,7 +143,7 @@ def _numeric_rows(
         rows = rows.with_columns(chance=1 / pl.col("choices"))
     if choice.chance is not None and "chance" not in roles.columns:
         rows = rows.with_columns(chance=pl.lit(given_chance(choice.chance)))
-    multiple_choice = {plain_header(roles.columns.get(role, "")) for role in ("sharp", "continuous")} & MULTIPLE_CHOICE
+    multiple_choice = {metric_header(roles.columns.get(role, "")) for role in ("sharp", "continuous")} & MULTIPLE_CHOICE
     if multiple_choice and "chance" not in rows.columns:
         raise UsageError(
             f"`{next(iter(multiple_choice))}` is a score of multiple choice, and {source} does not say what guessing "
@@ -155,7 +155,7 @@ def _numeric_rows(
 def _on_log_scale(rows: pl.DataFrame, roles: RoleColumns) -> pl.DataFrame:
     """The rows with a perplexity as nats, the scale on which it is smooth."""
     name = roles.columns.get("continuous", "")
-    if plain_header(name) not in PERPLEXITIES:
+    if metric_header(name) not in PERPLEXITIES:
         return rows
     if (rows["continuous"] <= 0).any():
         raise DataError(f"the column {name!r} has a perplexity of 0 or less, which cannot be; mend it.")
@@ -198,7 +198,7 @@ def _numbers(table: pl.DataFrame, role: str, name: str, choice: ColumnChoice, de
         )
     if in_percent:
         raise DataError(f"the column {name!r} is in percent, and a {role} is none; give numbers.")
-    if role == "size" and (numbers < 1e4).all():
+    if role == "size" and (numbers < 1e4).any():  # else they are sizes already, whatever the header says
         return numbers * header_unit(name)[1]
     return numbers
 
@@ -231,14 +231,19 @@ def _task_scores(
     kept = {role: name for role, name in names.items() if role in columns}
     if "continuous" not in outcome.columns:
         kept.pop("continuous", None)
-    continuous = plain_header(kept.get("continuous", ""))
+    if is_lower_better(kept.get("sharp", "")):
+        raise UsageError(
+            f"the sharp score `{kept['sharp']}` of {source} falls as a model gets better; give one that rises, e.g. 1 "
+            "minus it."
+        )
+    continuous = metric_header(kept.get("continuous", ""))
     scores = TaskScores(
         source=source,
         task=task,
         table=outcome,
         names=kept,
         log_likelihood=choice.log_likelihood or continuous in LOG_LIKELIHOODS,
-        lower_is_better=choice.lower_is_better or continuous in LOWER_IS_BETTER,
+        lower_is_better=choice.lower_is_better or is_lower_better(continuous),
         notes=notes,
     )
     return (

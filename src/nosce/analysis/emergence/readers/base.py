@@ -21,7 +21,9 @@ from nosce.store.table_text import utf8_content
 FRAME = "the table"  # what sentences call a table that is no file
 MAX_FILE_BYTES = 2**31  # of a result file, or of what it unpacks to
 _MODEL_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(k|m|b|t)(?![a-z0-9])", re.IGNORECASE)
+_UNCLEAR_SIZE = re.compile(r"\d_\d+(?:\.\d+)?[mbt](?![a-z0-9])", re.IGNORECASE)
 _MIXTURE_SIZE = re.compile(r"\d+x\d+(?:\.\d+)?[mb]", re.IGNORECASE)
+_CONTEXT_LENGTHS = frozenset(2.0**power for power in range(11))  # in thousands of tokens
 _MAGNITUDES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
@@ -203,10 +205,16 @@ def json_number(value: object) -> float | None:
 
 
 def size_in_name(name: str) -> float | None:
-    """The one size that a model's name holds, e.g. 4.1e8 of `pythia-410m`; None where it has none or several."""
-    if _MIXTURE_SIZE.search(name):
+    """The one size that a model's name holds, e.g. 4.1e8 of `pythia-410m`; None where it has none or several.
+
+    `1_6b` may be 1.6 billion or a first version of 6 billion; thousands that are a power of two, as in `4k`, are the
+    length of a context. These are no sizes.
+    """
+    if _MIXTURE_SIZE.search(name) or _UNCLEAR_SIZE.search(name):
         return None
-    sizes = {float(number) * _MAGNITUDES[unit.lower()] for number, unit in _MODEL_SIZE.findall(name.replace("_", "-"))}
+    found = _MODEL_SIZE.findall(name.replace("_", "-"))
+    found = [(float(number), unit.lower()) for number, unit in found]
+    sizes = {number * _MAGNITUDES[unit] for number, unit in found if unit != "k" or number not in _CONTEXT_LENGTHS}
     return sizes.pop() if len(sizes) == 1 else None
 
 

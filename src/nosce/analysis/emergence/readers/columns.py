@@ -68,6 +68,10 @@ LOWER_IS_BETTER = frozenset(
         "calibration_multiple_choice_brier_score",
     ]
 )
+#: Words of a header whose numbers fall as a model gets better, whatever stands beside them: `val_loss`, `error rate`.
+LOWER_WORDS = frozenset(
+    ["nll", "loss", "perplexity", "ppl", "brier", "distance", "error", "errors", "wer", "cer", "entropy"]
+)
 LOG_LIKELIHOODS = frozenset({"target_loglikelihood", "target_log_likelihood"})
 MULTIPLE_CHOICE = frozenset(
     {"acc_norm", "multiple_choice_grade", "mc1", "brier", "brier_score", "calibration_multiple_choice_brier_score"}
@@ -85,6 +89,17 @@ def plain_header(name: str) -> str:
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold().replace("%", " percent ").replace("#", " ")
     plain = re.sub(r"[^0-9a-z]+", "_", parted).strip("_")
     return plain.removesuffix("_none")
+
+
+def metric_header(name: str) -> str:
+    """A score's header as `plain_header` gives it, without the word that it is a mean: `Mean NLL` is `nll`."""
+    return re.sub("^(mean|avg|average)_", "", plain_header(name))
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether a score falls as a model gets better, by its header."""
+    plain = metric_header(name)
+    return plain in LOWER_IS_BETTER or bool(LOWER_WORDS & set(plain.split("_")))
 
 
 def header_unit(name: str) -> tuple[str, float]:
@@ -107,7 +122,7 @@ def columns_by_role(names: Iterable[str]) -> dict[str, list[str]]:
         plain = plain_header(name)
         for role, headers in ROLE_HEADERS.items():
             base = header_unit(name)[0] if role == "size" else re.sub("_?(percent|pct)_?", "", plain)
-            plain = re.sub("^(mean|avg|average)_", "", plain) if role in ("sharp", "continuous") else plain
+            plain = metric_header(name) if role in ("sharp", "continuous") else plain
             if plain in headers or (base in headers and role in ("size", "sharp")):
                 found[role].append(name)
     for role, candidates in found.items():

@@ -26,6 +26,7 @@ from nosce.analysis.emergence.readers.base import (
     load_json_file,
     size_of_model,
 )
+from nosce.analysis.emergence.readers.columns import is_lower_better
 from nosce.analysis.emergence.readers.lm_eval_samples import sample_rows
 from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE, exact_note, with_items_of_stderr
 from nosce.errors import DataError, UsageError
@@ -275,9 +276,15 @@ def _item_scores(models: TaskModels, notes: list[str]) -> TaskScores:
         table=models.with_chance(table),
         names=names,
         log_likelihood=choice.log_likelihood or names.get("continuous") == TARGET_LOG_LIKELIHOOD,
-        lower_is_better=choice.lower_is_better or CONTINUOUS_METRICS.get(choice.continuous or "", False),
+        lower_is_better=choice.lower_is_better or _falls_by_sample(choice.continuous),
         notes=tuple(notes),
     )
+
+
+def _falls_by_sample(metric: str | None) -> bool:
+    """Whether a sample's number falls as a model gets better; under `perplexity` a sample has its log-likelihood."""
+    name = (metric or "").split(",")[0]
+    return name != "perplexity" and is_lower_better(name)
 
 
 def _aggregate_scores(models: TaskModels, notes: list[str]) -> TaskScores:
@@ -301,7 +308,7 @@ def _aggregate_scores(models: TaskModels, notes: list[str]) -> TaskScores:
         notes = [*notes, exact_note(continuous)]
     keep = ("size", "right", "asked", "continuous", "continuous_stderr", "chance")
     table = models.with_chance(table)
-    lower = continuous is not None and CONTINUOUS_METRICS.get(continuous.split(",")[0], choice.lower_is_better)
+    lower = continuous is not None and (choice.lower_is_better or is_lower_better(continuous.split(",")[0]))
     return TaskScores(
         source=models.source,
         task=task,

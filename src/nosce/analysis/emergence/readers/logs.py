@@ -9,6 +9,7 @@ import polars as pl
 
 from nosce.analysis.emergence.readers.any_table import given_chance
 from nosce.analysis.emergence.readers.base import ColumnChoice, TaskScores, json_number, size_of_model
+from nosce.analysis.emergence.readers.columns import is_lower_better
 from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE
 from nosce.errors import DataError, UsageError
 
@@ -88,6 +89,6 @@ def _scores_of_task(task: str, logs: Sequence[TaskLog], source: str, choice: Col
         table=table,
         names=names,
         log_likelihood=choice.log_likelihood,
-        lower_is_better=choice.lower_is_better,
+        lower_is_better=choice.lower_is_better or is_lower_better(names.get("continuous", "")),
         notes=(AGGREGATES_NOTE,) if "asked" in table.columns else (),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from nosce.analysis.emergence.readers.base import ColumnChoice
-from nosce.analysis.emergence.readers.columns import columns_by_role, plain_header, stderr_column
+from nosce.analysis.emergence.readers.columns import columns_by_role, metric_header, plain_header, stderr_column
 from nosce.analysis.emergence.readers.numbers import parse_number, parse_numbers
 from nosce.errors import UsageError
 
@@ -43,9 +43,9 @@ def find_roles(table: pl.DataFrame, source: str, choice: ColumnChoice) -> RoleCo
             columns[role] = column
     if choice.n is not None and "sharp" in columns:
         columns.pop("right", None)
-    _settle_scores(table, columns, choice)
+    _settle_scores(table, columns, source, choice)
     notes = []
-    if plain_header(columns.get("continuous", "")) in PERPLEXITIES:
+    if metric_header(columns.get("continuous", "")) in PERPLEXITIES:
         notes.append(f"`{columns['continuous']}` is taken on its log scale.")
     sizes_from_names = "size" not in columns and "model" in columns
     if sizes_from_names:
@@ -86,7 +86,7 @@ def _add_by_header(table: pl.DataFrame, columns: dict[str, str], source: str, ch
             columns[role] = left[0]
 
 
-def _settle_scores(table: pl.DataFrame, columns: dict[str, str], choice: ColumnChoice) -> None:
+def _settle_scores(table: pl.DataFrame, columns: dict[str, str], source: str, choice: ColumnChoice) -> None:
     """Numbers of right answers may be called `correct`, and shares `score`: what they are shows beside `total`."""
     sharp = columns.get("sharp")
     if sharp is None and "right" not in columns and "value" in columns and "metric" not in columns:
@@ -97,6 +97,11 @@ def _settle_scores(table: pl.DataFrame, columns: dict[str, str], choice: ColumnC
         numbers = parse_numbers(table[sharp])[0]
         if (numbers > 1).any():
             columns["right"] = columns.pop("sharp")
+        elif not (numbers > 0).filter(numbers < 1).any() and (parse_numbers(table[columns["asked"]])[0] > 1).any():
+            raise UsageError(
+                f"`{sharp}` of {source} has 0 and 1 alone beside `{columns['asked']}`, which may be counts or shares; "
+                f"call the column n_correct if they are counts, or say {choice.command(source, '--sharp', sharp)}."
+            )
 
 
 def _named_column(table: pl.DataFrame, name: str, role: str, source: str) -> str:

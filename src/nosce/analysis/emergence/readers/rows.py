@@ -182,6 +182,11 @@ def with_items_of_stderr(rows: pl.DataFrame, source: str, choice: ColumnChoice) 
         UsageError: No row has a standard error above 0.
     """
     p, se = rows["sharp"].to_numpy(), rows["stderr"].to_numpy()
+    if (se > 0.5).any():
+        raise UsageError(
+            f"{source} has a standard error of {se.max():g}, and that of a share is at most 0.5; divide it by 100 "
+            f"if it is in percent, or say the number: {choice.command(source, '--n', '500')}."
+        )
     usable = (se > 0) & (p > 0) & (p < 1)
     if not usable.any():
         command = choice.command(source, "--n", "500")

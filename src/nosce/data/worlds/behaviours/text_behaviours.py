@@ -116,7 +116,8 @@ class TextBehaviours(BehaviourWorld):
 
     def property_value(self, property_name: str, answer: str, seed: Seed) -> str | None:
         """The value of a property for an answer; None where the property is undefined."""
-        text = answer.strip() if property_name.partition(" ")[0] in OPTION_PROPERTIES else answer
+        is_of_letter = property_name.partition(" ")[0] in (*OPTION_PROPERTIES, "among")
+        text = answer.strip() if is_of_letter else answer  # an answer of a letter is valid with space around it
         return self.property_named(property_name).compute(text)
 
     def is_legal_report(self, property_name: str, reply: str) -> bool:
