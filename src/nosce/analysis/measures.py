@@ -313,7 +313,7 @@ class MinOf(Measure):
 
     No correction for multiple testing is needed, since a single measure refutes a claim about all of them
     (Berger 1982, Technometrics 24, the intersection-union test). That holds of "holds". Where several measures lie just
-    above the threshold, one of them falls below it by chance more often than one alone does, and the claim fails wrongly.
+    above the threshold, one of them falls below it by chance more often than a single one, and the claim fails wrongly.
 
     Args:
         measures: The measures to choose from, all of one quantity.

@@ -88,6 +88,16 @@ def test_a_rule_follower_is_known_to_whoever_knows_the_rule(n_strings, verdict, 
 
 
 @pytest.mark.whole
+def test_a_model_that_answers_all_alike_is_not_said_to_stay_with_itself(tmp_path):
+    """A constant is right about it, so that it is right about itself says nothing of access."""
+    readings, verdicts = judged(tmp_path, A, replace(B, rule="constant"), both_ways=False)
+    assert share(readings, "B for A on B for A") == 1
+    stays = verdicts["stays-with-self-A-B"]
+    assert stays.verdict == "undecided"
+    assert "the share of answers of B for A that the best constant misses is 5.8% and must be above 20%" in stays.why
+
+
+@pytest.mark.whole
 def test_a_twin_is_no_outsider_and_the_comparison_is_not_judged(tmp_path):
     """It answers as A does, so it is right about A by reporting itself, which says nothing about access."""
     twin = replace(B, answers_of="A")

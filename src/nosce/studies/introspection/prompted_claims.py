@@ -166,7 +166,8 @@ def _cross_claims(parties: PromptedParties, letter: str, other: str) -> Iterator
         source=f"{INTROSPECTION_PAPER}, figure 15: every cross-trained model predicts itself better than its target",
         measure=gain(prompted_reports(rival, rival), prompted_reports(rival, tested)),
         threshold=0.0,
-        preconditions=needs,
+        # Its own answers must vary too: a constant is right about a model that answers all alike.
+        preconditions=(*needs, *parties.needs.of_labelled_targets((other, rival))),
     )
 
 

@@ -50,9 +50,13 @@ class ClaimNeeds:
 
     def of_targets(self, *targets: str) -> tuple[Precondition, ...]:
         """That the answers of targets vary."""
+        return self.of_labelled_targets(*((target, target) for target in targets))
+
+    def of_labelled_targets(self, *targets: tuple[str, str]) -> tuple[Precondition, ...]:
+        """The same of targets, each behind the model whose labels its baselines have; the best constant has none."""
         needs: list[Precondition] = []
-        for target in targets:
-            oracle = observer_scores(target, target, "oracle")
+        for labels_of, target in targets:
+            oracle = observer_scores(labels_of, target, "oracle")
             text = f"the share of answers of {target} that the best constant misses"
             needs += _few(text, ComplementShare(selection=oracle), self.variety)
         return tuple(needs)

@@ -226,6 +226,9 @@ class ProtocolRun:
             if target.name != letter:
                 yield from tables.observers(base_labels, letter, target)
                 yield from tables.observers(self.taught[letter, letter].labels, target.name, target)
+        for (letter, about), one in self.taught.items():
+            if letter != about:  # whether its own answers vary, which it is asked about too
+                yield from tables.observers(self.example_maker.labels(self.bases[letter].answers), letter, one.replies)
 
     def _self_knowledge(self, items: SelfItems) -> Iterator[pl.DataFrame]:
         """What the models, as they are given and as they are tested, know of themselves beyond their answers."""
