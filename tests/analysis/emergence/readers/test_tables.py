@@ -291,6 +291,17 @@ def test_what_may_be_read_in_two_ways_is_asked_back(tmp_path, columns, said, sen
         list(read_tasks(written(tmp_path, params=MEANS["params"], **columns), ColumnChoice(**said)))
 
 
+def test_answers_of_two_models_are_not_those_of_one(tmp_path):
+    """Two models of one size, a row an answer: one of them, or both as trainings, but not both as one."""
+    models = [f"{name}-{size}m" for size in (1, 2, 4, 8, 16, 32) for name in ("plain", "deduped")]
+    rows = {"model": [name for name in models for _ in range(20)], "correct": [0, 1] * 10 * len(models)}
+    path = written(tmp_path, params=[1e6 * int(name.split("-")[1][:-1]) for name in rows["model"]], **rows)
+    with pytest.raises(UsageError, match=r"several rows for the size 1e\+06 .* --seed model"):
+        list(read_tasks(path, ColumnChoice()))
+    (task,) = read_tasks(path, ColumnChoice(seed="model"))
+    assert task.table["asked"].to_list() == [20.0] * 12
+
+
 def test_the_unit_of_a_header_holds_for_large_numbers_too(tmp_path):
     """12,000 million; numbers that are all sizes already have none."""
     sizes = [70, 160, 410, 1_000, 1_400, 2_800, 6_900, 12_000]

@@ -56,9 +56,14 @@ def outcome_rows(table: TableRows, source: str, choice: ColumnChoice) -> tuple[p
     if not rows.select(pl.struct(keys).is_duplicated().any()).item():
         return _aggregates(rows, names, source, choice)
     is_outcome = rows["sharp"].is_in([0.0, 1.0]).all() and not {"asked", "stderr"} & set(rows.columns)
-    if not is_outcome:
+    if not is_outcome or _has_models_alike(rows, keys):
         raise UsageError(_several_rows(rows, keys, names, source, choice))
     return _counted_items(rows, keys, names)
+
+
+def _has_models_alike(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether rows of several models would be counted as the items of one."""
+    return "model" in rows.columns and (rows.group_by(keys).agg(pl.col("model").n_unique())["model"] > 1).any()
 
 
 def _several_rows(
