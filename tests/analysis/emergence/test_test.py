@@ -96,6 +96,20 @@ def test_too_little_is_said_to_be_too_little():
     assert found.detection_limit == pytest.approx(0.0362, abs=1e-4)  # the sheet, section 2a
 
 
+def test_a_handful_of_answers_is_no_jump():
+    """None of five right, then all of five: no resampling differs, and nothing is known."""
+    right, asked = np.array([[0, 0, 0, 0, 5, 5, 5, 5]]), np.full((1, 8), 5)
+    few = CountOutcomes(10.0 ** np.arange(8), right, asked, continuous=None)
+    found = mirage_test(few, Seed(0), resamples=100)
+    assert (found.verdict, found.why) == (
+        "under-resolved",
+        "5 answers at a size are too few to see a rise; at least 10",
+    )
+    assert mirage_verdict(few, Seed(0), resamples=100) == "under-resolved"
+    enough = CountOutcomes(few.sizes, 10 * right, 10 * asked, continuous=None)
+    assert "jump" in mirage_test(enough, Seed(0), resamples=100).why
+
+
 def test_shuffled_scores_do_not_explain_a_jump():
     """The same numbers, dealt to other sizes item by item: no link holds."""
     scores = simulate_outcomes("power law", sizes=8, items=800, seeds=1, seed=Seed(3))

@@ -17,6 +17,7 @@ from nosce.analysis.emergence.simulated_verdicts import SimulatedErrors, simulat
 from nosce.analysis.emergence.steepest_window import steepest_window_range
 from nosce.analysis.emergence.test import (
     MIN_AGREEMENT,
+    MIN_ANSWERS,
     MIN_SHARP_RISE,
     MIN_SIZES,
     EmergenceVerdict,
@@ -203,6 +204,8 @@ def _what(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str,
         return fitted(_no_jump_template(result, numbers), names[:1])
     if result.sizes < MIN_SIZES:
         return f"No verdict: {result.sizes} sizes are too few to tell a jump from a rise."
+    if result.items * result.seeds < MIN_ANSWERS:
+        return f"No verdict: {result.items * result.seeds:g} answers at a size are too few to see a rise."
     if not numbers.has_continuous and result.frequencies["under-resolved"] >= MIN_AGREEMENT:
         return fitted("{} jumps; without a continuous score it is open why.", names[:1])
     return f"No verdict: {result.sizes} sizes of {result.items:,.0f} items do not tell the cases apart."
@@ -264,6 +267,8 @@ def _what_would_change(
         return "To change it: the same answers item by item, or 12 sizes and more."
     if result.sizes < MIN_SIZES:
         return f"To change it: {MIN_SIZES - result.sizes} or more further sizes."
+    if result.items * result.seeds < MIN_ANSWERS:
+        return f"To change it: {MIN_ANSWERS} or more answers at every size."
     match verdict:
         case "metric":
             return f"To change it: {between}; a break may hide there."

@@ -47,6 +47,7 @@ EmergenceVerdict = Literal["no jump", "metric", "break", "unexplained", "under-r
 EMERGENCE_VERDICTS: tuple[EmergenceVerdict, ...] = get_args(EmergenceVerdict)
 
 MIN_SIZES = 5
+MIN_ANSWERS = 10  # at a size, of all seeds: of fewer the least rise that counts is less than one answer
 MIN_AGREEMENT = 0.8  # of the resamplings must come to a verdict
 MIN_SHARP_RISE = 0.1  # of the sharp score between the first size and the last; less is no jump
 MAX_LINK_DRIFT = 0.25  # of the rise that a link may be off by, from one size to another, and still explain it
@@ -134,7 +135,7 @@ def mirage_test_series(scores: ContinuousOutcomes) -> tuple[EmergenceVerdict, st
             breaks_found.append(bool(_majority_of_seeds(scores.continuous[None, :, kept], logs[kept], curves_break)[0]))
     share = float(np.mean(breaks_found)) if breaks_found else 0.0
     frequencies = {str(name): 0.0 for name in EMERGENCE_VERDICTS} | {"break": share, "no jump": 1 - share}
-    verdict, why = _verdict(frequencies, len(logs), has_continuous=True)
+    verdict, why = _verdict(frequencies, len(logs), has_continuous=True, answers=np.inf)
     return verdict, why.replace("resamplings", "ways to leave out up to two sizes"), frequencies
 
 
@@ -155,9 +156,10 @@ def mirage_test(
     sharp, smooth = scores.means()
     predicted = scores.link_predictions(seed)
     frequencies, drawn_residual = _resampled_votes(scores, predicted, seed, resamples)
-    verdict, why = _verdict(frequencies, len(logs), smooth is not None)
-    shape = rise_shape(sharp.mean(0), logs)
     n_correct, n_total = scores.counts
+    answers = float(np.median(n_total.sum(0)))
+    verdict, why = _verdict(frequencies, len(logs), smooth is not None, answers)
+    shape = rise_shape(sharp.mean(0), logs)
     residual, low, high = _residuals(scores, predicted, drawn_residual)
     p_linear, null = _linear_null(n_correct.sum(0), n_total.sum(0), logs, float(shape.window_share[0]), seed)
     return MirageTestResult(
@@ -168,7 +170,7 @@ def mirage_test(
         seeds=len(sharp),
         items=float(np.median(n_total)),
         n_chance_sizes=_count_chance_sizes(n_correct.sum(0), n_total.sum(0), scores.chance),
-        detection_limit=_detection_limit(float(np.median(n_total.sum(0))), scores.chance),
+        detection_limit=_detection_limit(answers, scores.chance),
         sharp_rise=float(shape.rise[0]),
         sharp_window_share=float(shape.window_share[0]),
         jump_size=float(10 ** shape.window_log_size[0]),
@@ -197,7 +199,8 @@ def mirage_verdict(scores: ItemOutcomes | CountOutcomes, seed: Seed, *, resample
     if len(logs) < MIN_SIZES:
         return "under-resolved"
     frequencies, _ = _resampled_votes(scores, scores.link_predictions(seed), seed, resamples)
-    return _verdict(frequencies, len(logs), scores.continuous is not None)[0]
+    answers = float(np.median(scores.counts[1].sum(0)))
+    return _verdict(frequencies, len(logs), scores.continuous is not None, answers)[0]
 
 
 def _resampled_votes(
@@ -294,9 +297,13 @@ def isotonic_rise(curves: FloatArray) -> FloatArray:
     return rise
 
 
-def _verdict(frequencies: dict[str, float], sizes: int, has_continuous: bool) -> tuple[EmergenceVerdict, str]:
+def _verdict(
+    frequencies: dict[str, float], sizes: int, has_continuous: bool, answers: float
+) -> tuple[EmergenceVerdict, str]:
     if sizes < MIN_SIZES:
         return "under-resolved", f"{sizes} sizes are too few to tell a jump from a rise; at least {MIN_SIZES}"
+    if answers < MIN_ANSWERS:
+        return "under-resolved", f"{answers:g} answers at a size are too few to see a rise; at least {MIN_ANSWERS}"
     best = max(EMERGENCE_VERDICTS, key=lambda name: frequencies[name])
     share = f"{frequencies[best]:.0%} of the resamplings"
     if best == "under-resolved" and not has_continuous:
