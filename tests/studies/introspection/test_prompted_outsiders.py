@@ -230,7 +230,7 @@ def test_all_requests_are_counted_beforehand(tmp_path):
     parts = outsider_parts(asked, experiment.subject_by_letter, experiment.targets, outsiders)
     spare = spare_prompts(asked, outsiders)
     assert (parts["A* spare answers"], parts["B* spare answers"]) == (len(spare), 2 * len(spare))
-    assert len(spare) == 3 * sum(p.split == "seen" for p in asked.prompts)
+    assert len(spare) == 4 * sum(p.split == "seen" for p in asked.prompts), "a third more than labels are wanted"
     assert parts["B for A x1/8 reports"] == len(asked.unseen_cases)
     before_end = reports[-2]
     assert before_end.done == before_end.total

@@ -185,11 +185,13 @@ def mean_over_seeds(
         return replace(plain, method="no interval: one seed")
     spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
     half = float(scipy.stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
-    if parts > 1 and value_range.low is not None and value_range.high is not None:
-        half = max(half, (value_range.high - value_range.low) / (2 * parts))
-    if half == 0:
+    if half == 0 and parts == 1:
         return replace(plain, method=f"no interval: all {len(numbers)} seeds are equal")
     low, high = value_range.score_interval(plain.value, half, n=parts * len(numbers))
+    if parts > 1 and value_range.low is not None and value_range.high is not None:
+        half_part = (value_range.high - value_range.low) / (2 * parts)
+        low = max(value_range.low, min(low, plain.value - half_part))
+        high = min(value_range.high, max(high, plain.value + half_part))
     return replace(plain, low=low, high=high, method=f"Student's t over {len(numbers)} seeds")
 
 

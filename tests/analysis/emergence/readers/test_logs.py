@@ -13,6 +13,7 @@ import pytest
 
 from nosce.analysis.emergence.readers.base import ColumnChoice
 from nosce.analysis.emergence.readers.find import read_tasks
+from nosce.analysis.emergence.readers.logs import TaskLog, scores_of_logs
 from nosce.analysis.emergence.table import parse_outcomes
 from nosce.errors import UsageError
 
@@ -189,3 +190,14 @@ def test_a_folder_of_tables_is_a_sentence(tmp_path):
 def test_no_reader_imports_what_it_may_not_need():
     """inspect_ai and fastexcel are imported where a log or a workbook is read, and not before."""
     assert find_spec("inspect_ai") is not None or "inspect_ai" not in sys.modules
+
+
+def test_logs_of_different_scorers_are_no_curve():
+    """Of one log the first scorer is `match`, of another it is `f1`: which is meant, the user says."""
+    row = [{"right": 1, "asked": 10.0}]
+    logs = [
+        TaskLog(path=f"{name}.json", task="sums", model=f"toy-{size}m", rows=row, names={"sharp": name})
+        for size, name in ((1, "match"), (2, "f1"))
+    ]
+    with pytest.raises(UsageError, match=r"is 'match' in match.json and 'f1' in f1.json; name one with --sharp"):
+        scores_of_logs(logs, "logs", ColumnChoice())

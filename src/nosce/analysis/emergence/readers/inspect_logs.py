@@ -49,11 +49,18 @@ class _Results(Protocol):
     completed_samples: int
 
 
+class _Config(Protocol):
+    """`inspect_ai.log.EvalConfig`."""
+
+    epochs: int | None
+
+
 class _Spec(Protocol):
     """`inspect_ai.log.EvalSpec`."""
 
     task: str
     model: str
+    config: _Config
 
 
 class _Log(Protocol):
@@ -105,7 +112,8 @@ def _task_log(file: Path, log: _Log, choice: ColumnChoice) -> TaskLog:
     names = {"sharp": scorers[0]} | ({"continuous": scorers[1]} if len(scorers) > 1 else {})
     task = str(log.eval.task).rpartition("/")[2]
     if not log.samples:
-        asked = log.results.completed_samples if log.results else 0
+        # A sample is counted once an epoch, and its answers are one item's.
+        asked = (log.results.completed_samples if log.results else 0) // (log.eval.config.epochs or 1)
         accuracy = _metric(file, log, scorers[0])
         rows: list[Row] = [{"right": round(accuracy * asked), "asked": float(asked)}]
         return TaskLog(path=str(file), task=task, model=str(log.eval.model), rows=rows, names=names)
