@@ -268,7 +268,7 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     assert sum(server.asked.values()) == asked
     done, total, cached = replies_told(whole.stdout)
     assert done == total == cached == asked
-    assert "is undecided" in whole.stdout
+    assert "claims are undecided: not judged, since" in whole.stdout
     readings = pl.concat(
         [pl.read_parquet(f, columns=["evaluation", "metric"]) for f in store.glob("steps/experiment-*/*.parquet")]
     )
