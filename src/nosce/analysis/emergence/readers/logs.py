@@ -57,6 +57,21 @@ def scores_of_logs(logs: Iterable[TaskLog], source: str, choice: ColumnChoice) -
     return [_scores_of_task(task, part, source, choice) for task, part in wanted.items()]
 
 
+def _check_scorers(task: str, logs: Sequence[TaskLog]) -> None:
+    """Refuse a curve of several scores.
+
+    Raises:
+        UsageError: Two logs have different ones.
+    """
+    for role in ("sharp", "continuous"):
+        other = next((log for log in logs if log.names.get(role) != logs[0].names.get(role)), None)
+        if other is not None:
+            raise UsageError(
+                f"the {role} score of {task} is {logs[0].names.get(role)!r} in {logs[0].path} and "
+                f"{other.names.get(role)!r} in {other.path}; name one with --{role}."
+            )
+
+
 def _scores_of_task(task: str, logs: Sequence[TaskLog], source: str, choice: ColumnChoice) -> TaskScores:
     sizes: dict[float, TaskLog] = {}
     rows: list[Row] = []
@@ -69,13 +84,7 @@ def _scores_of_task(task: str, logs: Sequence[TaskLog], source: str, choice: Col
             )
         sizes[size] = log
         rows += [{"size": size, **row} for row in log.rows]
-    for role in ("sharp", "continuous"):
-        other = next((log for log in logs if log.names.get(role) != logs[0].names.get(role)), None)
-        if other is not None:
-            raise UsageError(
-                f"the {role} score of {task} is {logs[0].names.get(role)!r} in {logs[0].path} and "
-                f"{other.names.get(role)!r} in {other.path}; name one with --{role}."
-            )
+    _check_scorers(task, logs)
     table = pl.DataFrame(rows, infer_schema_length=None)
     mixed = {frozenset(row) for log in logs for row in log.rows[:1]}
     if any("asked" in keys for keys in mixed) and len(mixed) > 1:
