@@ -16,7 +16,7 @@ from nosce.analysis.emergence.simulation import (
     GROUND_TRUTHS,
     simulate_outcomes,
 )
-from nosce.analysis.emergence.test import mirage_test, mirage_test_series, mirage_verdict
+from nosce.analysis.emergence.test import independent_counts, mirage_test, mirage_test_series, mirage_verdict
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
@@ -94,6 +94,23 @@ def test_too_little_is_said_to_be_too_little():
     assert found.verdict == "under-resolved"
     assert "4 sizes are too few" in found.why
     assert found.detection_limit == pytest.approx(0.0362, abs=1e-4)  # the sheet, section 2a
+
+
+def test_the_same_answers_again_are_no_further_answers():
+    """Five epochs of equal answers are worth one; five trainings that answer as coins do are worth five."""
+    rng = np.random.default_rng(0)
+    sizes, shares = 10.0 ** np.arange(6), np.linspace(0.1, 0.9, 6)[None, :, None]
+    once = (rng.random((1, 6, 200)) < shares).astype(float)
+    again = ItemOutcomes(sizes, np.repeat(once, 5, axis=0), None)
+    right, asked = independent_counts(again)
+    assert asked.tolist() == [200] * 6
+    assert right.tolist() == once.sum(2)[0].tolist()
+    coins = ItemOutcomes(sizes, (rng.random((5, 6, 200)) < shares).astype(float), None)
+    assert 800 < independent_counts(coins)[1].mean() <= 1_000
+    one, five = (mirage_test(scores, Seed(0), resamples=50) for scores in (ItemOutcomes(sizes, once, None), again))
+    assert one.p_linear == five.p_linear
+    nothing = ItemOutcomes(sizes, np.zeros((5, 6, 100)), None)
+    assert mirage_test(nothing, Seed(0), resamples=50).detection_limit == pytest.approx(0.0362, abs=1e-4)
 
 
 def test_a_handful_of_answers_is_no_jump():

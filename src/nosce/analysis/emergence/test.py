@@ -161,7 +161,8 @@ def mirage_test(
     verdict, why = _verdict(frequencies, len(logs), smooth is not None, answers)
     shape = rise_shape(sharp.mean(0), logs)
     residual, low, high = _residuals(scores, predicted, drawn_residual)
-    p_linear, null = _linear_null(n_correct.sum(0), n_total.sum(0), logs, float(shape.window_share[0]), seed)
+    right, independent = independent_counts(scores)
+    p_linear, null = _linear_null(right, independent, logs, float(shape.window_share[0]), seed)
     return MirageTestResult(
         verdict=verdict,
         why=why,
@@ -170,7 +171,7 @@ def mirage_test(
         seeds=len(sharp),
         items=float(np.median(n_total)),
         n_chance_sizes=_count_chance_sizes(n_correct.sum(0), n_total.sum(0), scores.chance),
-        detection_limit=_detection_limit(answers, scores.chance),
+        detection_limit=_detection_limit(float(np.median(independent)), scores.chance),
         sharp_rise=float(shape.rise[0]),
         sharp_window_share=float(shape.window_share[0]),
         jump_size=float(10 ** shape.window_log_size[0]),
@@ -318,6 +319,24 @@ def _verdict(
     if frequencies[best] < MIN_AGREEMENT:
         return "under-resolved", f"no verdict in {MIN_AGREEMENT:.0%} of the resamplings; {best} in {share}"
     return best, f"in {share}"
+
+
+def independent_counts(scores: ItemOutcomes | CountOutcomes) -> tuple[FloatArray, FloatArray]:
+    """How many independent answers the outcomes of all seeds are worth, and how many of them are right, each (J,).
+
+    Seeds are asked the same items, so that ten answers to one question are ten only where they differ as ten coins do.
+    Of items the variance of their means says so: it is that of N answers where all seeds agree, of S N where they are
+    independent. Of counts it is not known, and one series' number is taken.
+    """
+    right, asked = scores.counts
+    if isinstance(scores, CountOutcomes):
+        return right.mean(0), asked.mean(0)
+    by_item = scores.sharp.mean(0)
+    n_items, share = by_item.shape[1], by_item.mean(1)
+    error = by_item.var(1, ddof=1) / n_items if n_items > 1 else np.zeros(len(share))
+    known = np.divide(share * (1 - share), error, out=np.full(len(share), float(n_items)), where=error > 0)
+    independent = np.clip(known, n_items, asked.sum(0)).round()
+    return share * independent, independent
 
 
 def _linear_null(
