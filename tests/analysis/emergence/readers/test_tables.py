@@ -263,8 +263,10 @@ def test_a_score_that_falls_is_turned_round(tmp_path, header):
     path = written(tmp_path, **MEANS, **{header: falls})
     (task,) = read_tasks(path, ColumnChoice(continuous=header, chance="0.1"))
     assert task.lower_is_better
-    (rises,) = read_tasks(written(tmp_path, **MEANS, logprob=falls), ColumnChoice())
-    assert not rises.lower_is_better
+    for rising in ("logprob", "negative loss", "neg_brier"):
+        path = written(tmp_path, **MEANS, **{rising: falls})
+        (rises,) = read_tasks(path, ColumnChoice(continuous=rising, chance="0.1"))
+        assert not rises.lower_is_better
 
 
 def test_a_mean_perplexity_is_taken_on_its_log_scale(tmp_path):

@@ -72,6 +72,7 @@ LOWER_IS_BETTER = frozenset(
 LOWER_WORDS = frozenset(
     ["nll", "loss", "perplexity", "ppl", "brier", "distance", "error", "errors", "wer", "cer", "entropy"]
 )
+NEGATED = frozenset({"neg", "negative", "minus"})  # a negative loss rises
 LOG_LIKELIHOODS = frozenset({"target_loglikelihood", "target_log_likelihood"})
 MULTIPLE_CHOICE = frozenset(
     {"acc_norm", "multiple_choice_grade", "mc1", "brier", "brier_score", "calibration_multiple_choice_brier_score"}
@@ -99,7 +100,8 @@ def metric_header(name: str) -> str:
 def is_lower_better(name: str) -> bool:
     """Whether a score falls as a model gets better, by its header."""
     plain = metric_header(name)
-    return plain in LOWER_IS_BETTER or bool(LOWER_WORDS & set(plain.split("_")))
+    words = set(plain.split("_"))
+    return plain in LOWER_IS_BETTER or bool(LOWER_WORDS & words and not NEGATED & words)
 
 
 def header_unit(name: str) -> tuple[str, float]:
